@@ -1,0 +1,330 @@
+"""The model artifact: a folder of files, and the manifest that vouches for each of them.
+
+Trust goes one way: a pinned digest or a signature vouches for the bytes of the manifest, the manifest for the
+bytes of every other file. Until both steps are done no parser of a model format sees a byte. Artifacts hold
+no code and no pickles: the architecture is built by `dermabatch.networks` from the name in the manifest.
+"""
+
+import hashlib
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dermabatch.errors import ArtifactRefused
+from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
+from dermabatch.taxonomy import CLASSES
+
+MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "manifest.sig"
+WEIGHTS: Final = "weights.safetensors"
+OPENVINO_XML: Final = "openvino/model.xml"
+OPENVINO_BIN: Final = "openvino/model.bin"
+CARD: Final = "card.md"
+REPORT: Final = "report.json"
+GOLDEN: Final = "golden.npz"
+REQUIRED_FILES: Final = frozenset({WEIGHTS, OPENVINO_XML, OPENVINO_BIN, CARD, REPORT, GOLDEN})
+
+KNOWN_NETWORKS: Final = frozenset({"efficientnet_lite0"})
+"""Names that `dermabatch.networks` can build; repeated here because that package may import a framework."""
+
+MAX_MANIFEST_BYTES: Final = 256 * 1024
+MAX_FILE_BYTES: Final = 512 * 2**20
+"""Files are checked in memory. The largest network in sight (EfficientNet-B7 class) has 270 MB of weights."""
+
+_FILE_NAME: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Distribution = Annotated[tuple[Fraction, ...], Field(min_length=len(CLASSES), max_length=len(CLASSES))]
+FileName = Annotated[str, Field(pattern=_FILE_NAME, max_length=200)]
+"""Relative, with forward slashes; no part starts with a dot, so none is `..`."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Network(_Part):
+    """Name and parameters with which `dermabatch.networks.build` makes the architecture again."""
+
+    name: str
+    parameters: dict[str, bool | int | float | str]
+
+
+class Prior(_Part):
+    """How frequent each class is taken to be, in the order of `CLASSES`."""
+
+    decision: Distribution
+    natural: Distribution
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        for name, values in (("decision", self.decision), ("natural", self.natural)):
+            if min(values) <= 0 or not math.isclose(math.fsum(values), 1, abs_tol=1e-6):
+                raise ValueError(f"expected prior.{name} to be positive with sum 1, got {values}")
+        return self
+
+
+class Threshold(_Part):
+    """A limit on a calibrated probability, and what it was chosen for."""
+
+    value: Annotated[float, Field(gt=0, lt=1)]
+    on: Literal["mel", "malignant"]
+    chosen_for: Literal["sensitivity", "specificity"]
+    target: Fraction
+    sensitivity: Fraction
+    specificity: Fraction
+
+
+class Thresholds(_Part):
+    """The two limits of triage: urgent looks at melanoma alone, soon at all malignant classes together."""
+
+    urgent: Threshold
+    soon: Threshold
+
+    @model_validator(mode="after")
+    def _look_at_their_own_probability(self) -> Self:
+        if (self.urgent.on, self.soon.on) != ("mel", "malignant"):
+            raise ValueError(
+                f"expected urgent on mel and soon on malignant, got {self.urgent.on} and {self.soon.on}"
+            )
+        return self
+
+
+class Conformal(_Part):
+    """Split conformal prediction: a class is in the set where its score is at most `quantile`."""
+
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    score: Literal["1-p"]
+    quantile: Fraction
+
+
+class Training(_Part):
+    """What the weights were trained on, enough to do it again."""
+
+    data: str
+    data_digest: Digest
+    split_digest: Digest
+    images: Annotated[int, Field(gt=0)]
+    epochs: Annotated[int, Field(ge=0)]
+    seed: int
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class Metrics(_Part):
+    """On held-out data, never seen in training nor in choosing thresholds."""
+
+    bma: Fraction
+    bma_interval: tuple[Fraction, Fraction]
+    macro_auroc: Fraction
+    melanoma_auroc: Fraction
+    malignant_auroc: Fraction
+    ece: Fraction
+    n: Annotated[int, Field(gt=0)]
+
+
+class FileRecord(_Part):
+    """Digest and length of one file of the artifact."""
+
+    sha256: Digest
+    bytes: Annotated[int, Field(gt=0, le=MAX_FILE_BYTES)]
+
+
+class Manifest(_Part):
+    """Everything a worker must know of a model besides its weights. `to_bytes` is its one spelling."""
+
+    format: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
+    network: Network
+    classes: tuple[str, ...]
+    preprocessing_version: str
+    input_size: Annotated[int, Field(ge=32, le=1024)]
+    prior: Prior
+    temperature: Annotated[float, Field(gt=0)]
+    thresholds: Thresholds
+    conformal: Conformal
+    # Format 1 knows no such score yet; a model that relies on one must not be served without it.
+    out_of_distribution: None
+    training: Training
+    metrics: Metrics
+    libraries: dict[str, str]
+    created_at: AwareDatetime
+    files: dict[FileName, FileRecord]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.classes != CLASSES:
+            raise ValueError(f"expected the classes {CLASSES} in this order, got {self.classes}")
+        built_for = self.network.parameters.get("input_size", self.input_size)
+        if built_for != self.input_size:
+            raise ValueError(f"expected a network for {self.input_size} px, got {built_for}")
+        if missing := REQUIRED_FILES - self.files.keys():
+            raise ValueError(f"expected the files {sorted(REQUIRED_FILES)}, missing {sorted(missing)}")
+        if reserved := self.files.keys() & {MANIFEST, SIGNATURE}:
+            raise ValueError(f"expected no record of {sorted(reserved)}: a manifest cannot vouch for itself")
+        return self
+
+    def to_bytes(self) -> bytes:
+        """The canonical JSON: sorted keys, no spaces, UTF-8, no newline at the end."""
+        content = self.model_dump(mode="json")
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    @property
+    def digest(self) -> str:
+        """Identity of the model: SHA-256 of `to_bytes()`, 64 hexadecimal digits."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A folder that passed every check of `read_artifact`."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file, checked once more as they are read. See `read_member`."""
+        return read_member(self.folder, self.manifest, name)
+
+
+def read_artifact(folder: Path, *, expected_digest: str | None, verify_key: bytes | None) -> Artifact:
+    """Check a model artifact and return what its manifest says.
+
+    Args:
+        folder: holds `manifest.json`, exactly the files that it lists and, where published, `manifest.sig`.
+        expected_digest: the model digest pinned by the caller.
+        verify_key: the installation's public Ed25519 key, 32 bytes; demands `manifest.sig`.
+            With neither only the files are checked against the manifest: right for nothing but a folder
+            that the person at the keyboard has named.
+
+    Raises:
+        ArtifactRefused: the first check that failed; says what was expected and what came.
+    """
+    manifest_bytes = _read_regular(folder / MANIFEST, limit=MAX_MANIFEST_BYTES)
+    digest = hashlib.sha256(manifest_bytes).hexdigest()
+    if expected_digest is not None and digest != expected_digest:
+        raise ArtifactRefused(f"Expected the model {expected_digest}. Received: {digest} in {folder}")
+    if verify_key is not None:
+        verify_manifest(manifest_bytes, _read_regular(folder / SIGNATURE, limit=64), verify_key)
+    manifest = parse_manifest(manifest_bytes)
+    if manifest.network.name not in KNOWN_NETWORKS:
+        known = ", ".join(sorted(KNOWN_NETWORKS))
+        raise ArtifactRefused(f"Expected a network of: {known}. Received: {manifest.network.name}")
+    if manifest.preprocessing_version != PREPROCESSING_VERSION:
+        raise ArtifactRefused(
+            f"Expected preprocessing {PREPROCESSING_VERSION}. Received: {manifest.preprocessing_version}"
+        )
+    _check_files(folder, manifest)
+    return Artifact(folder, manifest, digest)
+
+
+def parse_manifest(manifest_bytes: bytes) -> Manifest:
+    """Read a manifest whose origin has been checked.
+
+    Raises:
+        ArtifactRefused: a field is missing, unknown or out of range, or the JSON is not the canonical one
+            (two readers could take two meanings from doubled keys).
+    """
+    try:
+        manifest = Manifest.model_validate_json(manifest_bytes)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ArtifactRefused(f"Expected a manifest of format 1. Received: {problems}") from None
+    if manifest.to_bytes() != manifest_bytes:
+        raise ArtifactRefused(
+            "Expected canonical JSON (see Manifest.to_bytes). Received: another spelling of it"
+        )
+    return manifest
+
+
+def read_member(folder: Path, manifest: Manifest, name: str) -> bytes:
+    """Read one file of an artifact for a parser, which so sees exactly the bytes that were checked.
+
+    Raises:
+        ArtifactRefused: the file is not listed, not regular, or not of the listed length and SHA-256.
+    """
+    record = manifest.files.get(name)
+    if record is None:
+        raise ArtifactRefused(f"Expected one of the files {sorted(manifest.files)}. Received: {name}")
+    content = _read_regular(folder / name, limit=record.bytes)
+    if len(content) != record.bytes:
+        raise ArtifactRefused(f"Expected {record.bytes} bytes of {name}. Received: {len(content)}")
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != record.sha256:
+        raise ArtifactRefused(f"Expected SHA-256 {record.sha256} of {name}. Received: {sha256}")
+    return content
+
+
+def describe_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
+    """The `files` of a manifest that vouches for these contents, by relative name."""
+    return {
+        name: FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        for name, content in files.items()
+    }
+
+
+def sign_manifest(manifest_bytes: bytes, signing_key: bytes) -> bytes:
+    """The content of `manifest.sig`: 64 bytes of Ed25519, made with a 32-byte seed."""
+    return Ed25519PrivateKey.from_private_bytes(signing_key).sign(manifest_bytes)
+
+
+def verify_manifest(manifest_bytes: bytes, signature: bytes, verify_key: bytes) -> None:
+    """Check a signature of `sign_manifest` with the 32-byte public key.
+
+    Raises:
+        ArtifactRefused: the signature is another key's, or another manifest's.
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(verify_key).verify(signature, manifest_bytes)
+    except InvalidSignature:
+        raise ArtifactRefused(
+            "Expected a manifest signed by this installation's key. Received: a signature that does not fit"
+        ) from None
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    present = set(_names(folder)) - {MANIFEST, SIGNATURE}
+    if extra := present - manifest.files.keys():
+        raise ArtifactRefused(f"Expected only the files in the manifest. Received: also {sorted(extra)}")
+    for name in manifest.files:
+        read_member(folder, manifest, name)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Relative names of everything below `folder` that is not a folder; links are not followed."""
+    for parent, folders, files in os.walk(folder):
+        for name in files:
+            yield (Path(parent) / name).relative_to(folder).as_posix()
+        for name in folders:
+            if (Path(parent) / name).is_symlink():
+                raise ArtifactRefused(f"Expected folders and files. Received: the link {name}")
+
+
+def _read_regular(path: Path, *, limit: int) -> bytes:
+    """At most `limit` bytes of a regular file; a link, a pipe or a longer file is refused unread."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ArtifactRefused(f"Expected the file {path.name}. Received: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtifactRefused(f"Expected {path.name} to be a regular file. Received: something else")
+        if status.st_size > limit:
+            raise ArtifactRefused(
+                f"Expected at most {limit} bytes of {path.name}. Received: {status.st_size}"
+            )
+        return file.read(limit)

@@ -1,0 +1,122 @@
+"""The one tree of errors. The docstring of a class is its meaning; its message says what was expected and what came.
+
+`code` is stable and goes to API answers, audit events and exit messages; the HTTP status is chosen once, at the
+edge (`webui.errors`).
+"""
+
+from typing import ClassVar
+
+
+class DermabatchError(Exception):
+    """Base of everything this system raises on purpose."""
+
+    code: ClassVar[str] = "error"
+
+
+class ConfigurationError(DermabatchError):
+    """The installation is not set up rightly; the message names the setting and its remedy."""
+
+    code = "configuration"
+
+
+class ServiceUnavailable(DermabatchError):
+    """A service this program needs does not answer. Trying again later is right."""
+
+    code = "service_unavailable"
+
+
+class ObjectStoreUnavailable(ServiceUnavailable):
+    """The S3 storage refused, failed or did not answer in time."""
+
+    code = "storage_unavailable"
+
+
+class ObjectMissing(DermabatchError):
+    """No object has this key."""
+
+    code = "object_missing"
+
+
+class ObjectExists(DermabatchError):
+    """A write that demanded a free key found one taken."""
+
+    code = "object_exists"
+
+
+class NotFound(DermabatchError):
+    """No such thing, or not one that this person may see; the two are not told apart."""
+
+    code = "not_found"
+
+
+class NotAllowed(DermabatchError):
+    """The person is known but has no right to this."""
+
+    code = "not_allowed"
+
+
+class InvalidRequest(DermabatchError):
+    """What came cannot be carried out as it stands."""
+
+    code = "invalid_request"
+
+
+class Conflict(DermabatchError):
+    """The request does not fit the present state of the thing."""
+
+    code = "conflict"
+
+
+class EmptyBatch(InvalidRequest):
+    """An upload held no file at all."""
+
+    code = "empty_batch"
+
+
+class QuotaExceeded(InvalidRequest):
+    """An upload is larger than the installation allows."""
+
+    code = "quota_exceeded"
+
+
+class ImageRejected(DermabatchError):
+    """This file is not an image we can judge. An outcome of one image, never of its batch.
+
+    `reason` is a stable code from `dermabatch.lifecycle.RejectionReason`, the message is for a nurse.
+    """
+
+    code = "image_rejected"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SealBroken(DermabatchError):
+    """A ciphertext does not open with its key and its identity: it was changed, moved or cut."""
+
+    code = "seal_broken"
+
+
+class ErasedSubject(DermabatchError):
+    """The key of this patient was destroyed; what it sealed cannot be read by anyone."""
+
+    code = "erased"
+
+
+class ArtifactRefused(DermabatchError):
+    """A model artifact failed a check of its signature, digests or contents before any parser saw it."""
+
+    code = "artifact_refused"
+
+
+class LeaseLost(DermabatchError):
+    """The chunk has been given to another worker, or was cancelled; nothing of ours may be recorded."""
+
+    code = "lease_lost"
+
+
+class DecoderDied(DermabatchError):
+    """The sandboxed decoder was killed or stopped while it held the named image."""
+
+    code = "decoder_died"

@@ -1,0 +1,102 @@
+"""Every setting of the system, typed, read once at program start and passed on.
+
+Each is an environment variable with the prefix `DERMABATCH_`, or a file of the same name in lower case in
+`/run/secrets` (how compose and Kubernetes hand over secrets).
+"""
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dermabatch.errors import ConfigurationError
+
+_SECRETS = Path("/run/secrets")
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError("expected base64 text") from error
+
+
+KeyBytes = Annotated[bytes, BeforeValidator(_decoded), Field(min_length=32, max_length=32)]
+
+
+class Settings(BaseSettings):
+    """One installation as one program sees it. Programs differ in their database role, not in their settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DERMABATCH_", secrets_dir=_SECRETS if _SECRETS.is_dir() else None, extra="ignore"
+    )
+
+    # Services
+    database_url: SecretStr = Field(description="postgresql+psycopg2://... with the role of this program")
+    redis_url: SecretStr
+    s3_endpoint: str
+    s3_bucket: str = "dermabatch"
+    s3_region: str = "us-east-1"
+    s3_access_key: SecretStr
+    s3_secret_key: SecretStr
+
+    # Keys
+    master_key: KeyBytes = Field(description="wraps the keys of patients and batches; 32 bytes as base64", repr=False)
+    signing_key: KeyBytes | None = Field(
+        default=None, repr=False, description="Ed25519 seed of programs that sign: publisher and chainer"
+    )
+    verify_key: KeyBytes = Field(description="Ed25519 public key of this installation; 32 bytes as base64")
+    secret_key: SecretStr | None = Field(default=None, description="signs the portal's cookies")
+    password_salt: SecretStr | None = Field(default=None, description="keys the portal's password hashes")
+
+    # Intake
+    pack_images: int = Field(default=64, ge=1, le=64, description="images per pack and so per chunk")
+    max_upload_bytes: int = Field(default=4 * 2**30, description="largest upload, unpacked, in bytes")
+    max_file_bytes: int = Field(default=64 * 2**20, description="largest single file in bytes")
+    max_upload_files: int = Field(default=20_000, description="most files in one upload")
+
+    # Work
+    lease_seconds: float = Field(default=60, gt=0, description="how long a claim holds without being renewed")
+    renew_seconds: float = Field(default=15, gt=0, description="how often a worker renews its lease")
+    chunk_deadline_seconds: float = Field(default=600, gt=0, description="after this a chunk is taken for hung")
+    sweep_seconds: float = Field(default=5, gt=0, description="how often the sweeper looks for work left behind")
+    worker_slots: int = Field(default=3, ge=1, description="chunks one worker holds at a time")
+    decoders: int | None = Field(default=None, ge=1, description="decoding processes; one per core if not given")
+    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
+    model_cache: Path = Field(
+        default=Path("/var/cache/dermabatch/models"), description="where verified artifacts are kept"
+    )
+
+    # Audit
+    checkpoint_seconds: float = Field(default=60, gt=0, description="how often the chain is signed into S3")
+
+    # Portal
+    insecure_cookies: bool = Field(default=False, description="allow cookies over plain HTTP: loopback demos only")
+    trusted_proxies: int = Field(default=0, ge=0, description="reverse proxies in front of the portal")
+    session_hours: float = Field(default=12, gt=0)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigurationError: names every missing or malformed setting at once.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"DERMABATCH_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(
+            f"The settings are not complete: {problems}. docs/operators.md lists every setting."
+        ) from None

@@ -1,0 +1,27 @@
+"""Why a training run cannot go on. Each message names the file or value at fault; the command ends with exit code 2."""
+
+from dermabatch.errors import DermabatchError
+
+
+class TrainingError(DermabatchError):
+    """A training run met something it cannot use."""
+
+    code = "training"
+
+
+class UnusableData(TrainingError):
+    """The data set lacks, repeats or contradicts something."""
+
+    code = "unusable_data"
+
+
+class UnreadableCheckpoint(TrainingError):
+    """Stored weights are missing, damaged, of another run, or ask for more than tensors."""
+
+    code = "unreadable_checkpoint"
+
+
+class TrainingDiverged(TrainingError):
+    """The loss is no longer a number."""
+
+    code = "training_diverged"
