@@ -120,3 +120,15 @@ class DecoderDied(DermabatchError):
     """The sandboxed decoder was killed or stopped while it held the named image."""
 
     code = "decoder_died"
+
+
+class AuditChainBroken(DermabatchError):
+    """The audit trail does not hold, or is not the one that was signed. The message names the first bad event."""
+
+    code = "audit_chain_broken"
+
+
+class CheckpointRefused(DermabatchError):
+    """A checkpoint of the audit trail is not one that this installation signed."""
+
+    code = "checkpoint_refused"

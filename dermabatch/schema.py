@@ -218,6 +218,8 @@ class Pack(Base):
     __table_args__ = (
         UniqueConstraint("batch_id", "ordinal"),
         CheckConstraint("(state = 'stored') = (stored_at IS NOT NULL)", name="stored_has_time"),
+        CheckConstraint("deleted_at IS NULL OR state = 'abandoned'", name="only_abandoned_is_deleted"),
+        Index("ix_packs_loose", "created_at", postgresql_where=text("state <> 'stored' AND deleted_at IS NULL")),
     )
 
     id: Mapped[Id]
@@ -230,6 +232,8 @@ class Pack(Base):
     size_bytes: Mapped[int] = mapped_column(sa.BigInteger)
     created_at: Mapped[CreatedAt]
     stored_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    """When the storage confirmed that the object of an abandoned pack is gone."""
 
 
 class Model(Base):

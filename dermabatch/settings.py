@@ -38,6 +38,9 @@ class Settings(BaseSettings):
 
     # Services
     database_url: SecretStr = Field(description="postgresql+psycopg2://... with the role of this program")
+    chainer_url: SecretStr | None = Field(
+        default=None, description="the database with the role dermabatch_chainer; for the scheduler"
+    )
     redis_url: SecretStr
     s3_endpoint: str
     s3_bucket: str = "dermabatch"
@@ -46,7 +49,9 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr
 
     # Keys
-    master_key: KeyBytes = Field(description="wraps the keys of patients and batches; 32 bytes as base64", repr=False)
+    master_key: KeyBytes = Field(
+        description="wraps the keys of patients and batches; 32 bytes as base64", repr=False
+    )
     signing_key: KeyBytes | None = Field(
         default=None, repr=False, description="Ed25519 seed of programs that sign: publisher and chainer"
     )
@@ -63,10 +68,16 @@ class Settings(BaseSettings):
     # Work
     lease_seconds: float = Field(default=60, gt=0, description="how long a claim holds without being renewed")
     renew_seconds: float = Field(default=15, gt=0, description="how often a worker renews its lease")
-    chunk_deadline_seconds: float = Field(default=600, gt=0, description="after this a chunk is taken for hung")
-    sweep_seconds: float = Field(default=5, gt=0, description="how often the sweeper looks for work left behind")
+    chunk_deadline_seconds: float = Field(
+        default=600, gt=0, description="after this a chunk is taken for hung"
+    )
+    sweep_seconds: float = Field(
+        default=5, gt=0, description="how often the sweeper looks for work left behind"
+    )
     worker_slots: int = Field(default=3, ge=1, description="chunks one worker holds at a time")
-    decoders: int | None = Field(default=None, ge=1, description="decoding processes; one per core if not given")
+    decoders: int | None = Field(
+        default=None, ge=1, description="decoding processes; one per core if not given"
+    )
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     model_cache: Path = Field(
         default=Path("/var/cache/dermabatch/models"), description="where verified artifacts are kept"
@@ -76,7 +87,9 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(default=60, gt=0, description="how often the chain is signed into S3")
 
     # Portal
-    insecure_cookies: bool = Field(default=False, description="allow cookies over plain HTTP: loopback demos only")
+    insecure_cookies: bool = Field(
+        default=False, description="allow cookies over plain HTTP: loopback demos only"
+    )
     trusted_proxies: int = Field(default=0, ge=0, description="reverse proxies in front of the portal")
     session_hours: float = Field(default=12, gt=0)
 

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import context
 
+import dermabatch.audit.tables  # noqa: F401 - they too belong to the metadata
 from dermabatch.schema import Base
 
 # Any number works; it must only be ours. Two `migrate` jobs of one deployment wait for each other here.

@@ -1,6 +1,6 @@
 """Random views of a training image: what a dermatoscope could as well have shown of the same lesion."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
@@ -24,7 +24,7 @@ def random_view(image: Pixels, random: np.random.Generator) -> Pixels:
 
 
 def _random_frame(image: Pixels, random: np.random.Generator) -> Pixels:
-    """Crop, turn and flip in one resampling. A lesion has no right way up, so all eight poses are as likely."""
+    """Crop, turn and flip in one resampling. A lesion has no right way up: all eight poses are as likely."""
     size = image.shape[0]
     edge = random.uniform(SMALLEST_CROP, 1) * size
     left, top = random.uniform(0, size - edge, 2)
@@ -33,9 +33,11 @@ def _random_frame(image: Pixels, random: np.random.Generator) -> Pixels:
     if random.random() < 0.5:
         corners = corners[::-1]
     target = np.array([(0, 0), (size, 0), (size, size)], np.float32)
-    # Corners of pixels, not their centres: the half-pixel shift keeps a full, unturned frame exactly the image.
+    # `corners` are edges of pixels, OpenCV counts from centres: so a full, unturned frame is exactly the image.
     matrix = cv2.getAffineTransform(corners[:3].astype(np.float32) - 0.5, target - 0.5)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
+    return cv2.warpAffine(
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )  # type: ignore[return-value]
 
 
 def _random_tint(random: np.random.Generator) -> Pixels:
@@ -47,9 +49,16 @@ def _random_tint(random: np.random.Generator) -> Pixels:
 
 
 def training_batches(
-    pixels: Pixels, labels: npt.NDArray[np.int64], positions: Sequence[int], *, batch: int, seed: int, epoch: int
+    pixels: Pixels,
+    labels: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64],
+    *,
+    batch: int,
+    seed: int,
+    epoch: int,
 ) -> Iterator[tuple[Pixels, npt.NDArray[np.int64]]]:
-    """One epoch of shuffled, augmented batches, made ahead in threads; the last images that fill no batch are left out.
+    """One epoch of shuffled, augmented batches, made ahead in threads; the last images that fill no batch
+    are left out.
 
     The views depend on `seed`, `epoch` and the image alone, not on timing: a resumed run sees the same ones.
 

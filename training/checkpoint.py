@@ -26,14 +26,16 @@ class RunState:
         for name, value in recipe.items():
             if self.recipe.get(name) != value:
                 raise UnreadableCheckpoint(
-                    f"The checkpoint belongs to a run with {name}={self.recipe.get(name)}. Received: {name}={value}. "
-                    "Go on with the same options, or start in another folder."
+                    f"The checkpoint belongs to a run with {name}={self.recipe.get(name)}. "
+                    f"Received: {name}={value}. Go on with the same options, or start in another folder."
                 )
 
     def write(self, path: Path) -> None:
         """Replace `path` in one step, so that a kill leaves the old state or the new one."""
         partial = path.with_suffix(".partial")
-        save_file(self.tensors, partial, {"recipe": json.dumps(self.recipe), "history": json.dumps(self.history)})
+        save_file(
+            self.tensors, partial, {"recipe": json.dumps(self.recipe), "history": json.dumps(self.history)}
+        )
         partial.replace(path)
 
     @classmethod
@@ -49,4 +51,6 @@ class RunState:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
             return cls(json.loads(about["recipe"]), json.loads(about["history"]), tensors)
         except (OSError, SafetensorError, KeyError, TypeError) as error:
-            raise UnreadableCheckpoint(f"Expected the checkpoint of a training run at {path}. Received: {error}") from error
+            raise UnreadableCheckpoint(
+                f"Expected the checkpoint of a training run at {path}. Received: {error}"
+            ) from error

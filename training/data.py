@@ -1,11 +1,12 @@
 """Reads a data set in the published layout of HAM10000: one CSV of lesions and folders of JPEG images.
 
-Source: Tschandl, Rosendahl & Kittler, "The HAM10000 dataset", Scientific Data 5:180161 (2018), doi:10.7910/DVN/DBW86T.
+Source: Tschandl, Rosendahl & Kittler, "The HAM10000 dataset", Scientific Data 5:180161 (2018),
+doi:10.7910/DVN/DBW86T.
 """
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,9 @@ def read_samples(folder: Path) -> list[Sample]:
         if row["image_id"] in LEFT_OUT:
             continue
         if row["image_id"] in samples:
-            raise UnusableData(f"{METADATA}, line {line}: the image {row['image_id']} is named a second time.")
+            raise UnusableData(
+                f"{METADATA}, line {line}: the image {row['image_id']} is named a second time."
+            )
         samples[row["image_id"]] = _sample(row, line, paths)
     if not samples:
         raise UnusableData(f"{folder / METADATA} names no image.")
@@ -64,19 +67,25 @@ def _metadata_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         reader = csv.DictReader(stream)
         received = reader.fieldnames or []
         if missing := [column for column in COLUMNS if column not in received]:
-            raise UnusableData(f"{path.name}: expected a column {missing[0]}. Received: {', '.join(received)}")
+            raise UnusableData(
+                f"{path.name}: expected a column {missing[0]}. Received: {', '.join(received)}"
+            )
         yield from enumerate(reader, start=2)
 
 
 def _sample(row: dict[str, str], line: int, paths: dict[str, Path]) -> Sample:
     if row["dx"] not in CLASSES:
-        raise UnusableData(f"{METADATA}, line {line}: expected a class out of {', '.join(CLASSES)}. Received: {row['dx']}")
+        raise UnusableData(
+            f"{METADATA}, line {line}: expected a class out of {', '.join(CLASSES)}. Received: {row['dx']}"
+        )
     if row["image_id"] not in paths:
-        raise UnusableData(f"{METADATA}, line {line}: no file {row['image_id']}.jpg in the folder or below it.")
+        raise UnusableData(
+            f"{METADATA}, line {line}: no file {row['image_id']}.jpg in the folder or below it."
+        )
     return Sample(row["image_id"], row["lesion_id"], CLASSES.index(row["dx"]), paths[row["image_id"]])
 
 
-def _check_one_class_per_lesion(samples: Iterator[Sample] | Sequence[Sample]) -> None:
+def _check_one_class_per_lesion(samples: Iterable[Sample]) -> None:
     seen: dict[str, Sample] = {}
     for sample in samples:
         first = seen.setdefault(sample.lesion_id, sample)
@@ -96,7 +105,8 @@ def lesion_frequencies(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
     """Share of each class among the lesions, float64[7], sum 1."""
     lesions = {sample.lesion_id: sample.label for sample in samples}
     counts = np.bincount(list(lesions.values()), minlength=len(CLASSES))
-    return counts / counts.sum()
+    shares: npt.NDArray[np.float64] = counts / counts.sum()
+    return shares
 
 
 def data_digest(samples: Sequence[Sample], pixels: Pixels) -> str:
@@ -104,12 +114,13 @@ def data_digest(samples: Sequence[Sample], pixels: Pixels) -> str:
     digest = hashlib.sha256()
     for sample, image in zip(samples, pixels, strict=True):
         digest.update(f"{sample.image_id},{sample.lesion_id},{CLASSES[sample.label]}\n".encode())
-        digest.update(np.ascontiguousarray(image))
+        digest.update(image.tobytes())
     return digest.hexdigest()
 
 
 def load_pixels(samples: Sequence[Sample], size: int, cache: Path, progress: Callable[[int], None]) -> Pixels:
-    """Decoded and preprocessed images, uint8[N, size, size, 3] RGB, kept in a memory-mapped file under `cache`.
+    """Decoded and preprocessed images, uint8[N, size, size, 3] RGB, kept in a memory-mapped file under
+    `cache`.
 
     `progress` is called with the number of images done. A second call with the same samples reads the file.
 

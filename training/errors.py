@@ -1,4 +1,4 @@
-"""Why a training run cannot go on. Each message names the file or value at fault; the command ends with exit code 2."""
+"""Why a training run cannot go on. Each message names the file or value at fault."""
 
 from dermabatch.errors import DermabatchError
 
@@ -13,6 +13,12 @@ class UnusableData(TrainingError):
     """The data set lacks, repeats or contradicts something."""
 
     code = "unusable_data"
+
+
+class RunExists(TrainingError):
+    """The folder of a new run holds another one."""
+
+    code = "run_exists"
 
 
 class UnreadableCheckpoint(TrainingError):

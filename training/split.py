@@ -41,7 +41,9 @@ def split_by_lesion(samples: Sequence[Sample], seed: int) -> Split:
         lesions = sorted({sample.lesion_id for sample in samples if sample.label == label})
         bounds = np.round(np.cumsum(list(SHARES.values())) * len(lesions)).astype(int)
         if len(set(bounds.tolist()) | {0}) <= len(SHARES):
-            raise UnusableData(f"The class {name} has {len(lesions)} lesions: too few for each of {', '.join(SHARES)}.")
+            raise UnusableData(
+                f"The class {name} has {len(lesions)} lesions: too few for each of {', '.join(SHARES)}."
+            )
         for side, part in zip(SHARES, np.split(random.permutation(lesions), bounds[:-1]), strict=True):
             side_of.update(dict.fromkeys(part.tolist(), side))
     sides = np.array([side_of[sample.lesion_id] for sample in samples])

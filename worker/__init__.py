@@ -1,0 +1,1 @@
+"""The Celery worker: claims chunks, classifies their images and records what came of it."""

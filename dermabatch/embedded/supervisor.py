@@ -1,14 +1,14 @@
 """The process that starts programs for one parent, keeps them alive, and ends them with it.
 
-It runs as a script on the standard library alone, so that it is up in a few hundredths of a second. The parent holds the
-other end of a socket and writes one JSON object a line; each is answered by one line:
+It runs as a script on the standard library alone, so that it is up in a few hundredths of a second. Standard input is a
+socket whose other end the parent holds: one JSON object a line comes in, and each is answered by one line.
 
     {"do": "start", "program": {...}}    start it, or start it again after a stop or a kill
     {"do": "kill", "name": "redis"}      SIGKILL, and leave it down
-    {"do": "status"}                     what runs, and what ended how
-    {"do": "stop"}                       end everything in order, answer, and end
+    {"do": "status"}                     process id, exit status and number of starts of each
+    {"do": "stop"}                       end everything, the latest first, then answer
 
-The end of the parent, known by its pidfd and by the end of the socket, ends everything at once.
+The end of the parent, known by the end of the socket and by its pidfd, ends everything at once.
 """
 
 import contextlib
@@ -17,7 +17,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import pathlib
 import pwd
 import selectors
 import signal
@@ -25,26 +24,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 STOP_SECONDS = 10.0
 ABANDONED_STOP_SECONDS = 1.0
 RESTART_SECONDS = 1.0
 LOCK_SECONDS = 10.0
-POLL_SECONDS = 0.02
 
+_TICK_SECONDS = 0.5
+_POLL_SECONDS = 0.02
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What to run and how it likes to be ended.
+    """What to run, and how it is to end.
 
-    `stop_signal` asks for an orderly end; the kernel sends `death_signal` if the supervisor itself is killed.
-    `account` is the unprivileged user to run as when the supervisor is root. A program that ends without being asked to
-    is started again after a second if it is to be `kept_alive`. `leftovers` are files that it leaves behind.
+    `stop_signal` asks for an orderly end; the kernel sends `death_signal` if the supervisor itself is killed. `account` is
+    the user to run as in place of root. A program that is `kept_alive` is started again when it ends by itself.
+    `leftovers` are files that it does not remove when it ends.
     """
 
     name: str
@@ -63,91 +63,155 @@ class Child:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.wanted = True
-        self.restart_at: float | None = None
+        self._wanted = True
+        self._starts = 0
         self._start()
 
     def _start(self) -> None:
-        program = self.program
-        self.restart_at = None
-        self._remove_leftovers()
-        log = os.open(program.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        account = pwd.getpwnam(self.program.account) if self.program.account else None
+        log = os.open(self.program.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            self.process = subprocess.Popen(
-                program.argv,
-                env=program.environment,
+            self._process = subprocess.Popen(
+                self.program.argv,
+                env=self.program.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=self._die_with_supervisor,  # noqa: PLW1509 - this process has one thread
-                **_identity(program.account),
+                user=account.pw_uid if account else None,
+                group=account.pw_gid if account else None,
+                extra_groups=[] if account else None,
+                preexec_fn=self._end_with_supervisor,  # noqa: PLW1509 - this process has one thread
             )
         finally:
             os.close(log)
-        self.pidfd = os.pidfd_open(self.process.pid)
+        self._started_at = time.monotonic()
+        self._starts += 1
 
-    def _die_with_supervisor(self) -> None:
-        # Runs after the change of user, which would clear it. The signal comes when the *thread* that forked ends.
+    def _end_with_supervisor(self) -> None:
+        # Python calls this after the change of user, which would clear the setting.
         _libc.prctl(_PR_SET_PDEATHSIG, int(self.program.death_signal))
 
-    def ended(self, now: float) -> None:
-        """Its process has ended: note when to start it again."""
-        self.process.wait()
-        os.close(self.pidfd)
-        if self.wanted and self.program.kept_alive:
-            self.restart_at = now + RESTART_SECONDS
-        else:
-            self._remove_leftovers()
-
-    def restart(self) -> None:
-        self._start()
+    def revive(self) -> None:
+        """Start it again if it ended by itself, at most once in RESTART_SECONDS."""
+        rested = time.monotonic() - self._started_at >= RESTART_SECONDS
+        if self._wanted and self.program.kept_alive and rested and self._process.poll() is not None:
+            self._start()
 
     def ask_to_stop(self) -> None:
-        self.wanted = False
-        self.restart_at = None
-        if self.process.poll() is None:
-            self.process.send_signal(self.program.stop_signal)
+        self._wanted = False
+        if self._process.poll() is None:
+            self._process.send_signal(self.program.stop_signal)
 
-    def kill_by(self, deadline: float) -> None:
-        """Wait for the end until `deadline` (monotonic seconds), then kill the whole process group."""
-        while self.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
+    def end_by(self, deadline: float) -> None:
+        """Wait for its end until `deadline` (monotonic seconds), then kill it with every process of its group."""
+        while self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
         self.kill()
 
     def kill(self) -> None:
-        self.wanted = False
-        self.restart_at = None
+        self._wanted = False
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self._remove_leftovers()
-
-    def status(self) -> dict[str, Any]:
-        return {"pid": self.process.pid, "exit_status": self.process.poll()}
-
-    def _remove_leftovers(self) -> None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         for path in self.program.leftovers:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            Path(path).unlink(missing_ok=True)
+
+    def status(self) -> dict[str, int | None]:
+        return {"pid": self._process.pid, "exit_status": self._process.poll(), "starts": self._starts}
 
 
 class Supervisor:
     """Serves one parent until it leaves."""
 
-    def __init__(self, parent: socket.socket, parent_pid: int) -> None:
+    def __init__(self, parent: socket.socket) -> None:
         self._parent = parent
-        self._lines = parent.makefile("r", encoding="utf-8")
+        self._requests = parent.makefile("r", encoding="utf-8")
         self._children: dict[str, Child] = {}
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(parent, selectors.EVENT_READ, self._obey)
-        # A fork of the parent may hold our socket open past its end; the pidfd cannot be fooled.
-        self._selector.register(os.pidfd_open(parent_pid), selectors.EVENT_READ, self._abandon)
 
-    def run(self) -> None:
-        while True:
-            for key, _ in self._selector.select(self._seconds_to_next_restart()):
-                key.data()
-            for child in self._due_restarts():
-                child.restart()
-                self._watch(child)
+    def serve(self) -> None:
+        """Answer until the parent says stop or ends; whatever happens, nothing is left running."""
+        try:
+            self._answer_until_parent_ends()
+        finally:
+            self._abandon()
+
+    def _answer_until_parent_ends(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._parent, selectors.EVENT_READ)
+            # A fork of the parent may hold the socket open past the parent's end; its pidfd shows the end all the same.
+            parent_pidfd = os.pidfd_open(os.getppid())
+            selector.register(parent_pidfd, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select(_TICK_SECONDS)}
+                if parent_pidfd in ready:
+                    return
+                if self._parent in ready:
+                    request = self._requests.readline()
+                    if not request:
+                        return
+                    self._parent.sendall(json.dumps(self._answer(json.loads(request))).encode() + b"\n")
+                for child in self._children.values():
+                    child.revive()
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            match request["do"]:
+                case "start":
+                    program = Program(**request["program"])
+                    self._children[program.name] = Child(program)
+                case "kill":
+                    self._children[request["name"]].kill()
+                case "stop":
+                    self._stop_in_order()
+        except OSError as error:
+            return {"error": str(error)}
+        return {"status": {name: child.status() for name, child in self._children.items()}}
+
+    def _stop_in_order(self) -> None:
+        for child in reversed(self._children.values()):
+            child.ask_to_stop()
+            child.end_by(time.monotonic() + STOP_SECONDS)
+
+    def _abandon(self) -> None:
+        deadline = time.monotonic() + ABANDONED_STOP_SECONDS
+        for child in self._children.values():
+            child.ask_to_stop()
+        for child in reversed(self._children.values()):
+            child.end_by(deadline)
+
+
+def lock(path: Path) -> int | None:
+    """Hold the lock on `path` for as long as this process lives, with the parent's id written in it.
+
+    Returns:
+        None when it is ours, or the id of the living process that holds it. A holder that was killed is given
+        LOCK_SECONDS for its supervisor to end what it started.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = int(os.pread(file, 20, 0) or 0)
+            if (holder and Path(f"/proc/{holder}").exists()) or time.monotonic() > deadline:
+                return holder
+            time.sleep(_POLL_SECONDS)
+        else:
+            os.ftruncate(file, 0)
+            os.pwrite(file, str(os.getppid()).encode(), 0)
+            return None
+
+
+def main(lock_path: str) -> None:
+    parent = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    holder = lock(Path(lock_path))
+    parent.sendall(json.dumps({"held_by": holder}).encode() + b"\n")
+    if holder is None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        Supervisor(parent).serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,8 +1,9 @@
-"""EfficientNet-Lite: EfficientNet without squeeze-excitation and with ReLU6, made for integer and CPU inference.
+"""EfficientNet-Lite: EfficientNet without squeeze-excitation and with ReLU6, made for CPUs and integers.
 
-Architecture: Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML 2019,
-arXiv:1905.11946), in the Lite variant of the authors' repository. Paddings are symmetric, (k - 1) / 2, also on strided
-convolutions, as in the checkpoints that `training.imagenet_weights` reads; Keras' own "same" pads one side only there.
+Architecture: Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML
+2019, arXiv:1905.11946), in the Lite variant of the authors' repository. Paddings are symmetric, (k - 1) /
+2, also on strided convolutions, as in the checkpoints that `training.imagenet_weights` reads; Keras' own
+"same" pads one side only there.
 """
 
 import math
@@ -62,7 +63,7 @@ def efficientnet_lite(scaling: Scaling, *, input_size: int, classes: int) -> ker
 
     Args:
         scaling: the member of the family.
-        input_size: edge S of the square input in pixels; any multiple of 32 works, the design value works best.
+        input_size: edge S of the square input in pixels; a multiple of 32, best the design value.
         classes: length C of the logits.
 
     Returns:
@@ -85,7 +86,9 @@ def _blocks(scaling: Scaling) -> list[Stage]:
         repeats = math.ceil(stage.repeats * scaling.depth) if scaled else stage.repeats
         filters = _scaled_filters(stage.filters, scaling.width)
         for repeat in range(repeats):
-            blocks.append(Stage(1, stage.kernel, stage.stride if repeat == 0 else 1, stage.expansion, filters))
+            blocks.append(
+                Stage(1, stage.kernel, stage.stride if repeat == 0 else 1, stage.expansion, filters)
+            )
     return blocks
 
 
@@ -107,7 +110,9 @@ def _inverted_bottleneck(x: Any, name: str, block: Stage) -> Any:
     return x
 
 
-def _convolution(x: Any, name: str, filters: int, *, kernel: int = 1, stride: int = 1, relu: bool = True) -> Any:
+def _convolution(
+    x: Any, name: str, filters: int, *, kernel: int = 1, stride: int = 1, relu: bool = True
+) -> Any:
     x = _pad(x, name, kernel)
     x = keras.layers.Conv2D(filters, kernel, stride, use_bias=False, name=f"{name}_conv")(x)
     return _normalize(x, name, relu)

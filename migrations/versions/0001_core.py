@@ -366,6 +366,10 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("stored_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "deleted_at IS NULL OR state = 'abandoned'", name=op.f("ck_packs_only_abandoned_is_deleted")
+        ),
         sa.CheckConstraint(
             "(state = 'stored') = (stored_at IS NOT NULL)", name=op.f("ck_packs_stored_has_time")
         ),
@@ -378,6 +382,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("object_key", name=op.f("uq_packs_object_key")),
     )
     op.create_index(op.f("ix_packs_department_id"), "packs", ["department_id"], unique=False)
+    op.create_index(
+        "ix_packs_loose",
+        "packs",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("state <> 'stored' AND deleted_at IS NULL"),
+    )
     op.create_table(
         "chunks",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -1,0 +1,153 @@
+"""`dermabatch doctor`: is the installation sound, and is every received file accounted for?"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import click
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from dermabatch import ledger, model_store
+from dermabatch.database import Sessions, connect
+from dermabatch.errors import DermabatchError, ObjectMissing
+from dermabatch.lifecycle import PackState
+from dermabatch.objects import ObjectStore, S3ObjectStore
+from dermabatch.queue import WakeUp
+from dermabatch.schema import Pack
+from dermabatch.settings import Settings, load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One answer of the doctor."""
+
+    name: str
+    ok: bool
+    finding: str
+    remedy: str = ""
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Also read every stored pack and compare its checksum.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def doctor(deep: bool, as_json: bool) -> None:
+    """Check services, model, queue and the conservation line. Needs the worker's database role.
+
+    Exit code 0: all is well; 1: something is not, and the remedy is named.
+    """
+    checks = list(examine(load_settings(), deep=deep))
+    ok = all(check.ok for check in checks)
+    if as_json:
+        click.echo(json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}))
+    else:
+        Console().print(_table(checks))
+    sys.exit(0 if ok else 1)
+
+
+def examine(settings: Settings, *, deep: bool = False) -> Iterator[Check]:
+    """Every check, one by one; a part that is down does not stop the others from being checked."""
+    sessions = connect(settings.database_url.get_secret_value())
+    store = S3ObjectStore.from_settings(settings)
+    yield _checked("database", lambda: _database(sessions), "Start PostgreSQL; see DERMABATCH_DATABASE_URL.")
+    yield _checked("queue", lambda: _queue(settings), "Start Redis. Nothing is lost: the rows hold the work.")
+    yield _checked("storage", lambda: _storage(store), "Start the S3 storage; see DERMABATCH_S3_ENDPOINT.")
+    yield _checked("model", lambda: _model(sessions), "Publish and activate one: dermabatch models activate.")
+    yield _checked("work", lambda: _work(sessions), "")
+    yield _checked("conservation", lambda: _conservation(sessions), "Keep the logs and call the developers.")
+    if deep:
+        yield _checked("bytes", lambda: _bytes(sessions, store), "Restore the named objects from a backup.")
+    sessions.close()
+
+
+def _checked(name: str, check: Callable[[], tuple[bool, str]], remedy: str) -> Check:
+    try:
+        ok, finding = check()
+    except (SQLAlchemyError, DermabatchError, OSError) as error:
+        ok, finding = False, str(error).splitlines()[0]
+    return Check(name, ok, finding, "" if ok else remedy)
+
+
+def _database(sessions: Sessions) -> tuple[bool, str]:
+    with sessions.begin() as session:
+        version, revision, role = session.execute(
+            sa.text("SELECT current_setting('server_version'), to_regclass('images')::text, current_user")
+        ).one()
+    if revision is None:
+        return False, "the tables are missing: dermabatch migrate"
+    return True, f"PostgreSQL {version} as {role}"
+
+
+def _queue(settings: Settings) -> tuple[bool, str]:
+    wake_up = WakeUp(settings)
+    waiting = wake_up.waiting()
+    wake_up.close()
+    return True, f"{waiting} wake-up messages wait"
+
+
+def _storage(store: ObjectStore) -> tuple[bool, str]:
+    store.exists("doctor")
+    return True, "S3 answers"
+
+
+def _model(sessions: Sessions) -> tuple[bool, str]:
+    with sessions.begin() as session:
+        model = model_store.active_model(session)
+    if model is None:
+        return False, "no model is active"
+    return True, f"{model.name} ({model.digest[:12]})"
+
+
+def _work(sessions: Sessions) -> tuple[bool, str]:
+    with sessions.begin() as session:
+        rows = session.execute(
+            sa.text("""
+                SELECT count(*) FILTER (WHERE state = 'ready') AS ready,
+                       count(*) FILTER (WHERE state = 'running') AS running,
+                       count(*) FILTER (WHERE state = 'running' AND lease_until < clock_timestamp()) AS lapsed,
+                       count(*) FILTER (WHERE isolated AND state IN ('ready', 'running')) AS isolated,
+                       coalesce(sum(late_writes), 0) AS late_writes
+                FROM chunks
+            """)
+        ).one()
+    return True, (
+        f"{rows.ready} chunks ready, {rows.running} running, {rows.lapsed} lapsed, {rows.isolated} in"
+        f" quarantine, {rows.late_writes} late writes refused"
+    )
+
+
+def _conservation(sessions: Sessions) -> tuple[bool, str]:
+    with sessions.begin() as session:
+        conservation = ledger.conservation(session)
+    wrong = ", ".join(str(batch_id) for batch_id in conservation.wrong_batches)
+    return conservation.holds, conservation.line() + (f"; wrong: {wrong}" if wrong else "")
+
+
+def _bytes(sessions: Sessions, store: ObjectStore) -> tuple[bool, str]:
+    with sessions.begin() as session:
+        packs = session.execute(
+            sa.select(Pack.object_key, Pack.sha256).where(Pack.state == PackState.STORED).order_by(Pack.id)
+        ).all()
+    wrong = [key for key, sha256 in packs if not _is_whole(store, key, sha256)]
+    if wrong:
+        return False, f"{len(wrong)} of {len(packs)} packs are gone or changed: {', '.join(wrong[:5])}"
+    return True, f"all {len(packs)} packs are there and whole"
+
+
+def _is_whole(store: ObjectStore, key: str, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(store.get(key)).hexdigest() == sha256
+    except ObjectMissing:
+        return False
+
+
+def _table(checks: list[Check]) -> Table:
+    table = Table("", "Check", "Finding", "Remedy", box=None)
+    for check in checks:
+        mark = "[green]ok[/green]" if check.ok else "[red]no[/red]"
+        table.add_row(mark, check.name, check.finding, check.remedy)
+    return table

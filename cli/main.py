@@ -1,0 +1,73 @@
+"""The command `dermabatch`. Each subcommand is imported only when it is called: a framework takes seconds."""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final
+
+import click
+
+from dermabatch.errors import DermabatchError, InvalidRequest
+
+_COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "audit": ("cli.audit:audit", "Verify, search and export the audit trail"),
+        "bench": ("cli.bench:bench", "Measure the system against a bare loop on the same cores"),
+        "cancel": ("cli.batches:cancel", "Stop what has not been classified yet"),
+        "demo": ("cli.demo:demo", "Start everything, classify a sample batch and show the results"),
+        "doctor": ("cli.doctor:doctor", "Check the installation and the conservation line"),
+        "migrate": ("cli.migrate:migrate", "Bring the database to the newest revision"),
+        "new-secrets": ("cli.new_secrets:new_secrets", "Write fresh keys and passwords for docker compose"),
+        "models": ("cli.models:models", "List, compare, publish and activate models"),
+        "predict": ("cli.predict:predict", "Classify files or folders in this process, without any service"),
+        "results": ("cli.results:results", "Show the results of a batch"),
+        "retry": ("cli.batches:retry", "Work on the failed images of a batch again"),
+        "scheduler": ("cli.programs:scheduler", "Run the scheduler"),
+        "submit": ("cli.submit:submit", "Hand in files, folders or archives"),
+        "train": ("cli.training:train", "Train a model"),
+        "up": ("cli.up:up", "Start everything on this machine and keep it running"),
+        "users": ("cli.users:users", "Add, list and change users and their tokens"),
+        "web": ("cli.programs:web", "Run the portal"),
+        "worker": ("cli.programs:worker", "Run a worker"),
+    }
+)
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dermabatch", prog_name="dermabatch")
+def dermabatch() -> None:
+    """Classify batches of dermatoscopic images of skin lesions.
+
+    Assistive use only. Not a medical device. A clinician decides.
+    """
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 something failed, 2 wrong use."""
+    try:
+        dermabatch(prog_name="dermabatch")
+    except DermabatchError as error:
+        click.echo(f"dermabatch: {error}", err=True)
+        sys.exit(2 if isinstance(error, InvalidRequest) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The hash chain: what is hashed, and how a reader finds the first event that does not fit. Pure.
+
+    hash(n) = SHA-256( hash(n-1) || header || field 1 || ... || field 11 )
+
+`hash(0)` is 32 zero bytes. The header is `seq` as a signed 64-bit integer and the length of each field in
+bytes as a signed 32-bit integer, -1 where there is none, all big-endian. The fields are UTF-8 text in the
+order of `FIELDS`.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, NamedTuple, TypeAlias
+
+FIELDS: Final = (
+    "recorded_at",  # UTC with microseconds, as in 2026-01-31T23:59:59.000001Z
+    "action",
+    "outcome",
+    "actor_id",
+    "actor_kind",
+    "source",
+    "request_id",
+    "department_id",
+    "object_type",
+    "object_id",
+    "details",
+)
+
+_HEADER: Final = struct.Struct(f">q{len(FIELDS)}i")
+_PROGRESS_EVENTS: Final = 8192
+
+Fields: TypeAlias = Sequence[str | None]
+"""Texts in the order of FIELDS."""
+
+Progress: TypeAlias = Callable[[int], None]
+"""Called now and then with the number of events walked so far."""
+
+
+class Link(NamedTuple):
+    """A place in the chain: everything up to `seq` is summed up in `hash`."""
+
+    seq: int
+    hash: bytes
+
+
+class ChainedEvent(NamedTuple):
+    """An event as the chain holds it."""
+
+    seq: int
+    fields: Fields
+    hash: bytes
+
+
+GENESIS: Final = Link(0, bytes(32))
+
+
+def event_hash(previous: bytes, seq: int, fields: Fields) -> bytes:
+    """SHA-256 of an event on top of the 32 bytes of its predecessor's. No two events have the same bytes."""
+    texts = [b"" if field is None else field.encode() for field in fields]
+    lengths = [-1 if field is None else len(text) for field, text in zip(fields, texts, strict=True)]
+    return sha256(b"".join((previous, _HEADER.pack(seq, *lengths), *texts))).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How far a chain holds.
+
+    `last` is the last event that fits, `signed` the last that a checkpoint vouches for. `problem` is empty
+    where all is well; then `first_bad_seq` is None.
+    """
+
+    events: int
+    last: Link
+    signed: Link
+    first_bad_seq: int | None = None
+    problem: str = ""
+
+
+def walk(
+    events: Iterable[ChainedEvent],
+    *,
+    start: Link,
+    checkpoints: Mapping[int, bytes],
+    progress: Progress = lambda _: None,
+) -> Walk:
+    """Follow a chain from `start` to its end or to the first event that does not fit.
+
+    Args:
+        events: in the order of `seq`.
+        checkpoints: the signed hash of some events by `seq`. One beyond the last event proves that events are
+        gone.
+    """
+    last = signed = start
+
+    def broken(seq: int, problem: str) -> Walk:
+        return Walk(last.seq - start.seq, last, signed, seq, problem)
+
+    for seq, fields, stored in events:
+        if seq > last.seq + 1:
+            return broken(last.seq + 1, f"{_name(last.seq + 1, seq - 1)} missing")
+        if seq <= last.seq:
+            return broken(seq, f"event {seq} stands where event {last.seq + 1} belongs")
+        link = Link(seq, event_hash(last.hash, seq, fields))
+        if link.hash != stored:
+            return broken(seq, f"event {seq} does not fit its hash: it was changed, inserted or moved")
+        if seq in checkpoints:
+            if checkpoints[seq] != link.hash:
+                return broken(
+                    signed.seq + 1,
+                    f"events {signed.seq + 1} to {seq} are not the ones that checkpoint {seq} signed:"
+                    " they were rewritten, or an older copy was restored",
+                )
+            signed = link
+        last = link
+        if seq % _PROGRESS_EVENTS == 0:
+            progress(last.seq - start.seq)
+    newest = max(checkpoints, default=0)
+    if newest > last.seq:
+        return broken(
+            last.seq + 1,
+            f"{_name(last.seq + 1, newest)} missing at the end, though checkpoint {newest} signed them:"
+            " the chain was cut or dropped, or an older copy was restored",
+        )
+    progress(last.seq - start.seq)
+    return Walk(last.seq - start.seq, last, signed)
+
+
+def _name(first: int, last: int) -> str:
+    return f"event {first} is" if first == last else f"events {first} to {last} are"

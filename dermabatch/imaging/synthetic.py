@@ -1,0 +1,48 @@
+"""Dermatoscopic pictures of lesions that never were: for the demo and the tests, never for training or judging.
+
+Every picture follows from its seed alone.
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dermabatch.imaging.lesion_painting import KINDS, Kind, paint
+
+
+def lesion_image(
+    seed: int, *, width: int = 600, height: int = 450, kind: Kind | None = None
+) -> npt.NDArray[np.uint8]:
+    """Paint one lesion; about 10 ms at the published size of HAM10000, which is the default.
+
+    Args:
+        seed: the same seed paints the same picture.
+        width, height: pixels.
+        kind: what it resembles; the seed decides where None.
+
+    Returns:
+        uint8[height, width, 3], RGB.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = KINDS[int(rng.integers(len(KINDS)))]
+    return paint(rng, width, height, kind or chosen)
+
+
+def lesion_jpeg(
+    seed: int, *, width: int = 600, height: int = 450, kind: Kind | None = None, quality: int = 90
+) -> bytes:
+    """`lesion_image` as a baseline JPEG; `quality` from 1 to 100."""
+    return _encoded(".jpg", lesion_image(seed, width=width, height=height, kind=kind), quality)
+
+
+def lesion_png(seed: int, *, width: int = 600, height: int = 450, kind: Kind | None = None) -> bytes:
+    """`lesion_image` as a PNG of 8 bits a channel."""
+    return _encoded(".png", lesion_image(seed, width=width, height=height, kind=kind))
+
+
+def _encoded(suffix: str, rgb: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
+    written, data = cv2.imencode(
+        suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    assert written
+    return data.tobytes()

@@ -1,0 +1,176 @@
+"""Claim a chunk, keep it, give it back."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from dermabatch.lifecycle import ChunkState, ImageState, Queue
+from dermabatch.schema import Batch, Chunk, Image, Pack, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedImage:
+    """One image of a claimed chunk that still wants its outcome."""
+
+    id: UUID
+    offset: int
+    """Of its ciphertext in the pack, in bytes."""
+    length: int
+    orientation: int
+    """EXIF orientation, 1 to 8."""
+    stops: int
+    key_owner: UUID
+    """The patient, or the batch where no patient is known."""
+    wrapped_key: bytes | None
+    """None: the patient was erased, nobody can read this image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to record one chunk, until the lease ends or somebody raises its number."""
+
+    chunk_id: UUID
+    lease_no: int
+    batch_id: UUID
+    department_id: UUID
+    queue: Queue
+    isolated: bool
+    """Its last holder vanished: work image by image in quarantine."""
+    model_digest: str
+    object_key: str
+    pack_sha256: str
+    images: tuple[ClaimedImage, ...]
+
+
+# The best chunk: interactive before bulk, then the batch with the fewest chunks running, then the oldest.
+# SKIP LOCKED: rivals pick another chunk instead of waiting for this one.
+_CLAIM = sa.text("""
+    WITH busy AS (
+        SELECT batch_id, count(*) FILTER (WHERE state = 'running') AS running
+        FROM chunks WHERE state IN ('ready', 'running') GROUP BY batch_id
+    ), best AS (
+        SELECT chunks.id FROM chunks JOIN busy USING (batch_id)
+        WHERE chunks.state = 'ready'
+          AND (chunks.not_before IS NULL OR chunks.not_before <= clock_timestamp())
+          AND (:allow_bulk OR chunks.queue = 'interactive')
+        ORDER BY chunks.queue = 'bulk', busy.running, chunks.id
+        LIMIT 1 FOR UPDATE OF chunks SKIP LOCKED
+    )
+    UPDATE chunks
+    SET state = 'running', lease_no = lease_no + 1, claimed_by = :worker, model_digest = :model_digest,
+        lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
+    FROM best WHERE chunks.id = best.id
+    RETURNING chunks.id
+""")
+
+
+def claim(
+    session: Session, *, worker: str, model_digest: str, allow_bulk: bool, lease_seconds: float
+) -> Claim | None:
+    """Take the best chunk that waits; None where nothing does. Commit before working on it.
+
+    Args:
+        session: of the worker's role, in a transaction of its own.
+        worker: name of the claiming process, for people who look.
+        model_digest: the model that will serve the whole chunk.
+        allow_bulk: False keeps this slot free for staff who wait.
+        lease_seconds: for how long the claim holds unless it is renewed.
+    """
+    chunk_id = session.scalar(
+        _CLAIM,
+        {
+            "worker": worker,
+            "model_digest": model_digest,
+            "allow_bulk": allow_bulk,
+            "lease_seconds": lease_seconds,
+        },
+    )
+    return None if chunk_id is None else _read_claim(session, chunk_id)
+
+
+def renew(session: Session, claim: Claim, *, lease_seconds: float) -> bool:
+    """Extend the lease; False where the chunk is no longer ours."""
+    result = session.execute(
+        sa.update(Chunk)
+        .where(*held_by(claim))
+        .values(
+            lease_until=sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds)
+        )
+    )
+    return bool(result.rowcount)
+
+
+def release(session: Session, claim: Claim, *, after_seconds: float = 0) -> bool:
+    """Give the chunk back unharmed, to be claimed again after a pause; False where it is no longer ours.
+
+    For troubles that lie outside the chunk: storage that does not answer, a worker that is told to stop.
+    """
+    result = session.execute(
+        sa.update(Chunk)
+        .where(*held_by(claim))
+        .values(
+            state=ChunkState.READY,
+            lease_until=None,
+            not_before=sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, after_seconds),
+        )
+    )
+    return bool(result.rowcount)
+
+
+def held_by(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
+    """The condition under which the holder of a claim may still write."""
+    return (
+        Chunk.id == claim.chunk_id,
+        Chunk.lease_no == claim.lease_no,
+        Chunk.state == ChunkState.RUNNING,
+    )
+
+
+def _read_claim(session: Session, chunk_id: UUID) -> Claim:
+    chunk, pack, batch_key = session.execute(
+        sa.select(Chunk, Pack, Batch.wrapped_key)
+        .join(Pack, Pack.id == Chunk.pack_id)
+        .join(Batch, Batch.id == Chunk.batch_id)
+        .where(Chunk.id == chunk_id)
+        .execution_options(populate_existing=True)
+    ).one()
+    rows = session.execute(
+        sa.select(
+            Image.id,
+            Image.pack_offset,
+            Image.pack_length,
+            Image.orientation,
+            Image.stops,
+            Image.subject_id,
+            Subject.wrapped_key,
+        )
+        .outerjoin(Subject, Subject.id == Image.subject_id)
+        .where(Image.chunk_id == chunk_id, Image.state == ImageState.PENDING)
+        .order_by(Image.ordinal)
+    )
+    images = tuple(
+        ClaimedImage(
+            id=image_id,
+            offset=offset,
+            length=length,
+            orientation=orientation,
+            stops=stops,
+            key_owner=subject_id or chunk.batch_id,
+            wrapped_key=subject_key if subject_id else batch_key,
+        )
+        for image_id, offset, length, orientation, stops, subject_id, subject_key in rows
+    )
+    return Claim(
+        chunk_id=chunk.id,
+        lease_no=chunk.lease_no,
+        batch_id=chunk.batch_id,
+        department_id=chunk.department_id,
+        queue=chunk.queue,
+        isolated=chunk.isolated,
+        model_digest=chunk.model_digest,
+        object_key=pack.object_key,
+        pack_sha256=pack.sha256,
+        images=images,
+    )

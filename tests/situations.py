@@ -1,0 +1,265 @@
+"""Situations that many tests start from: an artifact on disk, people of a hospital, a batch with results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from dermabatch import accounts
+from dermabatch.accounts import ADMINISTRATOR, STAFF
+from dermabatch.artifacts import (
+    MANIFEST,
+    REQUIRED_FILES,
+    Conformal,
+    Manifest,
+    Metrics,
+    Network,
+    Prior,
+    Threshold,
+    Thresholds,
+    Training,
+    describe_files,
+)
+from dermabatch.audit import Actor, ActorKind
+from dermabatch.database import Sessions
+from dermabatch.identifiers import new_id
+from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
+from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState, PackState, Queue
+from dermabatch.schema import Activation, Batch, Chunk, Image, Lesion, Model, Pack, Prediction
+from dermabatch.subjects import KeyRing, batch_key, find_or_create_lesion, seal_text
+from dermabatch.taxonomy import CLASSES
+from dermabatch.triage import Triage
+
+SALT = "a salt of the tests"
+PASSWORD = "correct horse battery"
+TESTS = Actor(None, ActorKind.SERVICE, "tests")
+
+
+def write_artifact(folder: Path, *, name: str = "tiny-1", bma: float = 0.8) -> Path:
+    """An artifact whose files nobody parses: right for everything that only stores and verifies it."""
+    files = {file: f"{file} of {name}".encode() for file in REQUIRED_FILES}
+    for file, content in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(content)
+    limits = {"target": 0.95, "sensitivity": 0.9, "specificity": 0.9}
+    manifest = Manifest(
+        format=1,
+        name=name,
+        network=Network(name="efficientnet_lite0", parameters={"input_size": 224, "classes": len(CLASSES)}),
+        classes=CLASSES,
+        preprocessing_version=PREPROCESSING_VERSION,
+        input_size=224,
+        prior=Prior(decision=(1 / 7,) * 7, natural=(1 / 7,) * 7),
+        temperature=1.0,
+        thresholds=Thresholds(
+            urgent=Threshold(value=0.5, on="mel", chosen_for="specificity", **limits),
+            soon=Threshold(value=0.2, on="malignant", chosen_for="sensitivity", **limits),
+        ),
+        conformal=Conformal(coverage=0.9, score="1-p", quantile=0.9),
+        out_of_distribution=None,
+        training=Training(
+            data="none", data_digest="0" * 64, split_digest="0" * 64, images=1, epochs=0, seed=1, seconds=0.0
+        ),
+        metrics=Metrics(
+            bma=bma,
+            bma_interval=(bma - 0.02, bma + 0.02),
+            macro_auroc=0.95,
+            melanoma_auroc=0.9,
+            malignant_auroc=0.92,
+            ece=0.02,
+            n=1000,
+        ),
+        libraries={},
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        files=describe_files(files),
+    )
+    (folder / MANIFEST).write_bytes(manifest.to_bytes())
+    return folder
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """Two departments; in the first a nurse and an administrator, in the second another nurse."""
+
+    department: UUID
+    nurse: UUID
+    administrator: UUID
+    other_department: UUID
+    other_nurse: UUID
+    installer: UUID
+
+
+def open_hospital(sessions: Sessions) -> Hospital:
+    """Through the portal's role, as the command line does it."""
+    installer = accounts.bootstrap(sessions, source="tests")
+    with sessions.begin() as session:
+        here = accounts.find_department(session)
+        there = accounts.create_department(session, "Plastic surgery")
+
+        def add(email: str, role: str, department: object) -> UUID:
+            return accounts.create_user(
+                session,
+                email=email,
+                name=email.partition("@")[0].capitalize(),
+                password=PASSWORD,
+                roles=[role],
+                department=department,
+                salt=SALT,
+                actor=TESTS,
+            ).id
+
+        return Hospital(
+            department=here.id,
+            nurse=add("nurse@hospital.example", STAFF, here),
+            administrator=add("admin@hospital.example", ADMINISTRATOR, here),
+            other_department=there.id,
+            other_nurse=add("other@hospital.example", STAFF, there),
+            installer=installer,
+        )
+
+
+def person(user_id: UUID) -> Actor:
+    """This user, acting from a test."""
+    return Actor(user_id, ActorKind.PERSON, "tests")
+
+
+@dataclass(frozen=True)
+class File:
+    """One received file: with a triage level it was classified, without one it waits, with a reason it was rejected."""
+
+    name: str
+    triage: Triage | None = None
+    malignant: float = 0.0
+    lesion: str | None = None
+    reason: str | None = None
+
+
+def register_active_model(sessions: Sessions, hospital: Hospital, digest: str = "ab" * 32) -> str:
+    """A model that serves, without its bytes."""
+    with sessions.begin() as session:
+        session.add(
+            Model(
+                digest=digest,
+                name="tiny-1",
+                state=ModelState.ACTIVE,
+                manifest={"name": "tiny-1"},
+                signature=b"\0" * 64,
+                published_by=hospital.installer,
+            )
+        )
+        session.flush()
+        session.add(
+            Activation(
+                model_digest=digest,
+                activated_by=hospital.administrator,
+                published_by=hospital.installer,
+                returned=False,
+            )
+        )
+    return digest
+
+
+def batch_with_results(
+    web: Sessions,
+    worker: Sessions,
+    hospital: Hospital,
+    keyring: KeyRing,
+    files: Sequence[File],
+    *,
+    digest: str = "ab" * 32,
+) -> UUID:
+    """A batch of the first department, as intake and worker would have left it. The model must be registered."""
+    batch_id, pack_id, chunk_id = new_id(), new_id(), new_id()
+    everything = {"department_id": hospital.department, "batch_id": batch_id}
+    with web.begin(department=hospital.department) as session:
+        batch = Batch(
+            id=batch_id,
+            department_id=hospital.department,
+            submitted_by=hospital.nurse,
+            queue=Queue.INTERACTIVE,
+            state=BatchState.ACCEPTED,
+            received=len(files),
+            wrapped_key=keyring.new_wrapped_key(batch_id),
+            accepted_at=datetime.now(UTC),
+        )
+        session.add(batch)
+        session.flush()
+        session.add(
+            Pack(
+                **everything,
+                id=pack_id,
+                ordinal=0,
+                state=PackState.STORED,
+                object_key=f"packs/{batch_id}/{pack_id}.tar",
+                sha256="00" * 32,
+                size_bytes=1,
+                stored_at=datetime.now(UTC),
+            )
+        )
+        session.flush()
+        session.add(
+            Chunk(**everything, id=chunk_id, pack_id=pack_id, queue=Queue.INTERACTIVE, state=ChunkState.READY)
+        )
+        session.flush()
+        images = [_image(session, keyring, batch, chunk_id, place, file) for place, file in enumerate(files)]
+        session.add_all(images)
+    with worker.begin() as session:
+        for image, file in zip(images, files, strict=True):
+            if file.triage is not None:
+                session.add(image)
+                _predict(session, image, file, digest)
+    return batch_id
+
+
+def _image(session, keyring: KeyRing, batch: Batch, chunk_id: UUID, place: int, file: File) -> Image:
+    image_id = new_id()
+    lesion_id = file.lesion and find_or_create_lesion(
+        session, keyring, department_id=batch.department_id, owner=batch, label=file.lesion
+    )
+    stored = file.reason is None
+    pack_id = session.get(Chunk, chunk_id).pack_id
+    return Image(
+        id=image_id,
+        department_id=batch.department_id,
+        batch_id=batch.id,
+        ordinal=place,
+        state=ImageState.PENDING if stored else ImageState.REJECTED,
+        reason_code=None if stored else "not_an_image",
+        reason=file.reason,
+        file_name_sealed=seal_text(file.name, batch_key(keyring, batch), image_id),
+        lesion_id=lesion_id,
+        sha256=f"{place:064x}",
+        pack_id=pack_id if stored else None,
+        chunk_id=chunk_id if stored else None,
+        pack_offset=0 if stored else None,
+        pack_length=1 if stored else None,
+    )
+
+
+def _predict(session, image: Image, file: File, digest: str) -> None:
+    prediction = Prediction(
+        id=new_id(),
+        department_id=image.department_id,
+        image_id=image.id,
+        chunk_id=image.chunk_id,
+        model_digest=digest,
+        preprocessing_version=PREPROCESSING_VERSION,
+        engine="openvino",
+        scores=[0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.1],
+        probabilities=[0, 0, 0, 0, file.malignant, 1 - file.malignant, 0],
+        predicted_class="mel" if file.malignant > 0.5 else "nv",
+        malignant_probability=file.malignant,
+        conformal_set=["mel", "nv"],
+        triage=file.triage,
+        triage_reason=f"{file.triage} because a test says so",
+        quality={"flags": ["blurred"] if file.triage is Triage.CANNOT_ASSESS else []},
+        derived_key=f"derived/{image.batch_id}/{image.chunk_id}-1.npz",
+        derived_index=image.ordinal,
+    )
+    session.add(prediction)
+    session.flush()
+    image.prediction_id = prediction.id
+    image.state = (
+        ImageState.UNASSESSABLE if file.triage is Triage.CANNOT_ASSESS else ImageState.CLASSIFIED
+    )

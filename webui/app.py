@@ -1,0 +1,56 @@
+"""The portal: pages for people and a JSON API for programs, from one Flask application."""
+
+from flask import Flask
+
+from dermabatch.database import Sessions, connect
+from dermabatch.imaging.decoders import DecoderPool
+from dermabatch.objects import ObjectStore, S3ObjectStore
+from dermabatch.queue import WakeUp
+from dermabatch.settings import Settings
+from dermabatch.subjects import KeyRing
+from webui import errors, presenting, security, signing_in, tracing
+from webui.api import register_api
+from webui.pages import register_pages
+from webui.portal import Portal
+from webui.spool import SpoolingRequest
+
+
+def create_app(
+    settings: Settings,
+    *,
+    sessions: Sessions | None = None,
+    store: ObjectStore | None = None,
+    wake_up: WakeUp | None = None,
+    decoders: DecoderPool | None = None,
+) -> Flask:
+    """Build the application. Nothing connects before the first request.
+
+    Args:
+        settings: of the portal's own database role.
+        sessions, store, wake_up, decoders: made from the settings where not given.
+
+    Raises:
+        ConfigurationError: a secret of the portal is missing.
+    """
+    collaborators = Portal(
+        settings=settings,
+        sessions=sessions or connect(settings.database_url.get_secret_value()),
+        store=store or S3ObjectStore.from_settings(settings),
+        keyring=KeyRing(settings.master_key),
+        wake_up=wake_up or WakeUp(settings),
+        decoders=decoders or DecoderPool(1),
+    )
+    app = Flask("webui")
+    app.request_class = SpoolingRequest
+    collaborators.install(app)
+
+    # The order is that of the checks before a view: number the request, know the person, then judge.
+    tracing.install(app, trusted_proxies=settings.trusted_proxies)
+    security.configure(app, settings)
+    signing_in.install(app, collaborators.sessions)
+    register_pages(app)
+    security.install(app, settings)
+    presenting.install(app)
+    register_api(app)
+    errors.install(app)
+    return app

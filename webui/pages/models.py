@@ -1,0 +1,65 @@
+"""Models: which serves, which could, and who let which one serve when."""
+
+from datetime import UTC, datetime
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dermabatch import model_store
+from dermabatch.accounts import ADMINISTRATOR, STAFF
+from dermabatch.artifacts import CARD
+from dermabatch.audit import Action
+from dermabatch.errors import InvalidRequest, NotAllowed
+from webui.access import guard, only_for, person
+from webui.audited import actor_of, note
+from webui.portal import portal
+from webui.signing_in import people
+
+blueprint = Blueprint("models", __name__, url_prefix="/models")
+only_for(blueprint, STAFF, ADMINISTRATOR)
+
+
+@blueprint.get("")
+def index() -> str:
+    """The active model, the others, and the history of activations."""
+    moment = _moment(request.args.get("at"))
+    with portal().sessions.begin() as session:
+        models = model_store.list_models(session)
+        activations = model_store.list_activations(session)
+        served = model_store.served_at(session, moment) if moment else None
+        note(session, Action.MODEL_VIEW, person=person(), details={"list": [model.digest for model in models]})
+    return render_template(
+        "models.html", models=models, activations=activations, moment=moment, served=served
+    )
+
+
+@blueprint.get("/<digest>")
+def show(digest: str) -> str:
+    """One model: its card, its metrics and what may be done with it."""
+    with portal().sessions.begin() as session:
+        model = model_store.find_model(session, digest)
+        activations = model_store.list_activations(session, model.digest)
+        serving = model_store.active_model(session)
+        note(session, Action.MODEL_VIEW, person=person(), thing=("model", model.digest))
+    return render_template(
+        "model.html",
+        model=model,
+        manifest=model.manifest,
+        activations=activations,
+        serving=serving,
+        card=portal().store.get(f"models/{model.digest}/{CARD}").decode(),
+    )
+
+
+@blueprint.post("/<digest>/activate")
+def activate(digest: str) -> ResponseReturnValue:
+    """Let this model serve from the next claim on."""
+    model_store.activate(digest, actor=actor_of(person()), sessions=portal().sessions)
+    return redirect(url_for("models.show", digest=digest))
+
+
+@blueprint.post("/roll-back")
+def roll_back() -> ResponseReturnValue:
+    """Return to the model that served before."""
+    activation = model_store.rollback(actor=actor_of(person()), sessions=portal().sessions)
+    return redirect(url_for("models.show", digest=activation.model_digest))

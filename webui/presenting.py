@@ -1,0 +1,158 @@
+"""How values look on every page: numbers, times, names, and addresses of static files."""
+
+import hashlib
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from flask import Flask, request
+
+from dermabatch.accounts import ADMINISTRATOR, STAFF
+from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState
+from dermabatch.taxonomy import BY_CODE, LESION_CLASSES
+from dermabatch.triage import Triage
+from webui.signing_in import signed_in_person
+from webui.tickets import ticket_for
+from webui.tracing import request_id
+
+THEMES: Final = ("light", "dark")
+THEME_COOKIE: Final = "theme"
+
+TRIAGE_WORDS: Final = {
+    Triage.URGENT: "Urgent",
+    Triage.CANNOT_ASSESS: "Cannot assess",
+    Triage.SOON: "Soon",
+    Triage.NOT_FLAGGED: "Routine",
+}
+STATE_WORDS: Final = {
+    ImageState.CLASSIFIED: "classified",
+    ImageState.UNASSESSABLE: "cannot be assessed",
+    ImageState.REJECTED: "left out",
+    ImageState.FAILED: "failed",
+    ImageState.CANCELLED: "cancelled",
+    ImageState.PENDING: "waiting",
+}
+ROLE_WORDS: Final = {STAFF: "Staff", ADMINISTRATOR: "Administrator"}
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def install(app: Flask) -> None:
+    """Give the templates their filters and the names they use everywhere."""
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    for shown in (percent, ago, exactly, duration, file_size, class_name, class_label, short, grouped):
+        app.add_template_filter(shown)
+    app.context_processor(_everywhere)
+    app.url_defaults(_version_of_static_file)
+
+
+def percent(probability: float) -> str:
+    """No decimals from 10 % on, one below: 0.624 -> 62 %, 0.034 -> 3.4 %."""
+    value = probability * 100
+    if value < 0.05:
+        return "< 0.1 %"
+    return f"{value:.0f} %" if value >= 9.95 else f"{value:.1f} %"
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """How long past a moment is, as people say it: `12 min ago`; older than a week, the date."""
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    if seconds < 10:
+        return "just now"
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s ago"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f} min ago"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR:.0f} h ago"
+    if seconds < 7 * _DAY:
+        days = int(seconds // _DAY)
+        return "yesterday" if days == 1 else f"{days} days ago"
+    return f"{moment:%-d %b %Y}"
+
+
+def exactly(moment: datetime) -> str:
+    """A moment with its zone: `2026-11-22 20:57:29 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def duration(seconds: float) -> str:
+    """A length of time with its unit: `8 s`, `4 min`, `2.5 h`."""
+    if seconds < _MINUTE:
+        return f"{max(1, round(seconds))} s"
+    if seconds < _HOUR:
+        return f"{round(seconds / _MINUTE)} min"
+    return f"{seconds / _HOUR:.1f} h"
+
+
+def file_size(size: int) -> str:
+    """A size in the units of file managers: `13.4 MB`."""
+    if size < 1000:
+        return f"{size} bytes"
+    if size < 1_000_000:
+        return f"{size / 1000:.0f} kB"
+    return f"{size / 1_000_000:.1f} MB"
+
+
+def class_name(code: str) -> str:
+    """`mel` -> `Melanoma`."""
+    return BY_CODE[code].name
+
+
+def class_label(code: str) -> str:
+    """`mel` -> `Melanoma (mel)`."""
+    return BY_CODE[code].label
+
+
+def short(identifier: str | UUID) -> str:
+    """Enough of an identifier to tell two apart by eye.
+
+    A UUIDv7 starts with its time, so that neighbours differ only at their end; a digest differs everywhere.
+    """
+    if isinstance(identifier, UUID):
+        return identifier.hex[-8:]
+    return identifier[:12]
+
+
+def grouped(number: int) -> str:
+    """Thousands set apart: `10 015`."""
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def theme() -> str | None:
+    """What the reader chose; None leaves it to their system."""
+    chosen = request.cookies.get(THEME_COOKIE)
+    return chosen if chosen in THEMES else None
+
+
+def _everywhere() -> dict[str, Any]:
+    return {
+        "asker": signed_in_person,
+        "theme": theme,
+        "request_id": request_id,
+        "ticket_for": ticket_for,
+        "TRIAGE_WORDS": TRIAGE_WORDS,
+        "STATE_WORDS": STATE_WORDS,
+        "ROLE_WORDS": ROLE_WORDS,
+        "LESION_CLASSES": LESION_CLASSES,
+        "BatchState": BatchState,
+        "ChunkState": ChunkState,
+        "ImageState": ImageState,
+        "ModelState": ModelState,
+        "Triage": Triage,
+    }
+
+
+def _version_of_static_file(endpoint: str, values: dict[str, Any]) -> None:
+    # Browsers keep these files for a year, so that a changed file needs a new address.
+    if endpoint == "static" and "filename" in values:
+        values["v"] = _fingerprint(values["filename"])
+
+
+@lru_cache
+def _fingerprint(name: str) -> str:
+    content = (Path(__file__).parent / "static" / name).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:12]

@@ -1,0 +1,104 @@
+"""What every answer and every request must have: headers, cookies, CSRF tokens, rate limits."""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask, request
+from flask_limiter import Limiter
+from flask_talisman import Talisman
+from flask_wtf import CSRFProtect
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from dermabatch.errors import ConfigurationError
+from dermabatch.settings import Settings
+from webui.signing_in import signed_in_person
+
+CONTENT_SECURITY_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    # Bootstrap draws carets and ticks as data: images.
+    "img-src": "'self' data:",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+
+PICTURE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+"""For image bytes: even if a browser took one for a document, it could do nothing."""
+
+_PERMISSIONS = ", ".join(f"{feature}=()" for feature in ("camera", "microphone", "geolocation", "browsing-topics"))
+
+csrf = CSRFProtect()
+talisman = Talisman()
+
+
+def _asker() -> str:
+    person = signed_in_person()
+    return str(person.id) if person else request.remote_addr or ""
+
+
+limiter = Limiter(_asker, default_limits=["1200 per minute"], strategy="moving-window", key_prefix="dermabatch")
+
+
+def configure(app: Flask, settings: Settings) -> None:
+    """Set every Flask option that has to do with cookies, forms and the size of requests.
+
+    Raises:
+        ConfigurationError: a secret of the portal is missing.
+    """
+    if settings.secret_key is None or settings.password_salt is None:
+        raise ConfigurationError(
+            "The portal needs DERMABATCH_SECRET_KEY and DERMABATCH_PASSWORD_SALT. At least one is missing."
+        )
+    secure = not settings.insecure_cookies
+    app.config.update(
+        SECRET_KEY=settings.secret_key.get_secret_value(),
+        SECURITY_PASSWORD_SALT=settings.password_salt.get_secret_value(),
+        # `__Host-` cookies cannot be set from a sibling domain; browsers take them only over HTTPS.
+        SESSION_COOKIE_NAME="__Host-session" if secure else "session",
+        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=timedelta(hours=settings.session_hours),
+        # Without this a page that is watched would keep its session alive for ever.
+        SESSION_REFRESH_EACH_REQUEST=False,
+        # A token lives as long as the session it is bound to.
+        WTF_CSRF_TIME_LIMIT=None,
+        MAX_CONTENT_LENGTH=2**20,
+        SEND_FILE_MAX_AGE_DEFAULT=timedelta(days=365),
+        RATELIMIT_STORAGE_URI=settings.redis_url.get_secret_value(),
+        RATELIMIT_STORAGE_OPTIONS=_storage_options(),
+        # Without Redis each process counts for itself: the portal goes on, somewhat more leniently.
+        RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=True,
+        RATELIMIT_HEADERS_ENABLED=True,
+    )
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Put the guards in front of every view."""
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies, x_host=settings.trusted_proxies
+        )
+    secure = not settings.insecure_cookies
+    talisman.init_app(
+        app,
+        content_security_policy=CONTENT_SECURITY_POLICY,
+        force_https=secure,
+        strict_transport_security=secure,
+        session_cookie_secure=secure,
+        frame_options="DENY",
+        referrer_policy="same-origin",
+        permissions_policy=_PERMISSIONS,
+    )
+    csrf.init_app(app)
+    limiter.init_app(app)
+
+
+def _storage_options() -> dict[str, Any]:
+    # A stopped Redis must cost a request a moment, not a time-out.
+    return {"socket_timeout": 0.3, "socket_connect_timeout": 0.3, "retry": Retry(NoBackoff(), 0)}

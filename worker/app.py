@@ -1,0 +1,131 @@
+"""The worker program: one process for one device, `python -m worker.app`."""
+
+import os
+import socket
+import sys
+from threading import Event
+
+import structlog
+from celery import signals
+
+from dermabatch import ledger, model_store
+from dermabatch.artifacts import read_artifact
+from dermabatch.audit import Action, Actor, ActorKind, Outcome, append
+from dermabatch.audit import Event as AuditEvent
+from dermabatch.database import Sessions, connect
+from dermabatch.engines import check_golden, load_engine
+from dermabatch.errors import ArtifactRefused, DermabatchError
+from dermabatch.imaging.sandbox import DecoderPool
+from dermabatch.objects import ObjectStore, S3ObjectStore
+from dermabatch.observability import configure_logging
+from dermabatch.queue import create_app
+from dermabatch.settings import Settings, load_settings
+from dermabatch.subjects import KeyRing
+from worker.leases import LeaseKeeper
+from worker.pipeline import Pipeline
+from worker.serving import ServedModel, Serving
+from worker.tasks import register
+
+log = structlog.get_logger(__name__)
+
+# EX_TEMPFAIL of sysexits.h: the supervisor starts the worker again.
+_EXIT_OVERDUE = 75
+
+
+def main() -> None:
+    """Serve until SIGTERM, then finish the chunks in hand."""
+    settings = load_settings()
+    configure_logging(settings)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    actor = Actor(id=None, kind=ActorKind.SERVICE, source=f"worker {name}")
+    sessions = connect(settings.database_url.get_secret_value(), pool_size=settings.worker_slots + 2)
+    store = S3ObjectStore.from_settings(settings)
+    stopping = Event()
+    # Decoders are forked before any framework is loaded: TensorFlow does not survive a fork.
+    with DecoderPool(settings.decoders or len(os.sched_getaffinity(0))) as decoders:
+        leases = LeaseKeeper(
+            sessions,
+            lease_seconds=settings.lease_seconds,
+            renew_seconds=settings.renew_seconds,
+            deadline_seconds=settings.chunk_deadline_seconds,
+            on_overdue=_exit_overdue,
+        )
+        leases.start()
+        pipeline = Pipeline(
+            settings=settings,
+            sessions=sessions,
+            store=store,
+            keyring=KeyRing(settings.master_key),
+            serving=_serving(settings, sessions, store, actor),
+            decoders=decoders,
+            leases=leases,
+            actor=actor,
+            name=name,
+        )
+        _serve(settings, pipeline, stopping, name)
+        leases.stop()
+    sessions.close()
+
+
+def _serve(settings: Settings, pipeline: Pipeline, stopping: Event, name: str) -> None:
+    app = create_app(settings)
+    register(app, pipeline, stopping)
+    signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
+    # What was queued while no worker ran waits for no message.
+    pipeline.warm_up()
+    app.Worker(
+        pool="threads",
+        concurrency=settings.worker_slots,
+        hostname=f"worker@{name}",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        loglevel=settings.log_level,
+    ).start()
+
+
+def _serving(settings: Settings, sessions: Sessions, store: ObjectStore, actor: Actor) -> Serving:
+    def active_digest() -> str | None:
+        with sessions.begin() as session:
+            return model_store.active_digest(session)
+
+    def load(digest: str) -> ServedModel:
+        folder = model_store.fetch(
+            digest, store=store, cache=settings.model_cache, verify_key=settings.verify_key
+        ).folder
+        artifact = read_artifact(folder, expected_digest=digest, verify_key=settings.verify_key)
+        engine = load_engine(artifact.folder, artifact.manifest, settings.engine)
+        check_golden(engine, artifact)
+        return ServedModel(artifact, engine, settings.engine)
+
+    def refuse(digest: str, refusal: ArtifactRefused) -> None:
+        log.error("model_refused", model=digest, reason=str(refusal))
+        with sessions.begin() as session:
+            append(
+                session,
+                AuditEvent(
+                    action=Action.MODEL_REFUSED,
+                    outcome=Outcome.REFUSED,
+                    actor=actor,
+                    object_type="model",
+                    object_id=digest,
+                    details={"reason": str(refusal)},
+                ),
+            )
+
+    return Serving(active_digest=active_digest, load=load, on_refused=refuse)
+
+
+def _exit_overdue(claim: ledger.Claim) -> None:
+    log.critical(
+        "chunk_hangs", chunk=str(claim.chunk_id), remedy="this worker ends; its supervisor restarts it"
+    )
+    sys.stderr.flush()
+    os._exit(_EXIT_OVERDUE)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DermabatchError as error:
+        sys.exit(f"worker: {error}")

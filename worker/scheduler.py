@@ -1,0 +1,103 @@
+"""The scheduler: finds work left behind, wakes workers, chains and signs the audit trail.
+
+Any number may run: sweeping is idempotent and skips locked rows, and one chainer at a time holds an advisory lock.
+"""
+
+import signal
+import time
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from dermabatch import ledger
+from dermabatch.audit import Chainer
+from dermabatch.database import Sessions, connect
+from dermabatch.errors import ConfigurationError, ServiceUnavailable
+from dermabatch.intake import collect_orphans
+from dermabatch.objects import ObjectStore, S3ObjectStore
+from dermabatch.observability import configure_logging
+from dermabatch.queue import WakeUp
+from dermabatch.settings import Settings, load_settings
+
+log = structlog.get_logger(__name__)
+
+_ORPHANS_EVERY_SECONDS = 60
+
+
+@dataclass
+class Sweeper:
+    """Looks for lapsed leases, waiting chunks and broken-off uploads."""
+
+    sessions: Sessions
+    store: ObjectStore
+    wake_up: WakeUp
+    orphans_due: float = field(default=0.0)
+
+    def sweep(self) -> None:
+        """One round. What fails is logged and done in the next round."""
+        try:
+            self._return_lapsed()
+            self._wake_workers()
+            if time.monotonic() >= self.orphans_due:
+                collect_orphans(self.sessions, self.store)
+                self.orphans_due = time.monotonic() + _ORPHANS_EVERY_SECONDS
+        except (SQLAlchemyError, ServiceUnavailable) as error:
+            log.warning("sweep_failed", error=str(error), remedy="tried again in the next round")
+
+    def _return_lapsed(self) -> None:
+        with self.sessions.begin() as session:
+            lapsed = ledger.return_lapsed(session)
+        for chunk_id, lapses in lapsed.items():
+            # Once is a killed worker. Again and again is a chunk or a machine that stops its workers.
+            report = log.error if lapses > 1 else log.warning
+            report("lease_lapsed", chunk=chunk_id, lapses=lapses)
+
+    def _wake_workers(self) -> None:
+        with self.sessions.begin() as session:
+            waiting = ledger.waiting_chunks(session)
+        if waiting:
+            self.wake_up.send(waiting)
+
+
+def run(settings: Settings, stop: Event) -> None:
+    """Sweep and chain until told to stop.
+
+    Raises:
+        ConfigurationError: what signs or chains the trail is not set.
+    """
+    if settings.chainer_url is None or settings.signing_key is None:
+        raise ConfigurationError(
+            "The scheduler chains and signs the audit trail. Set DERMABATCH_CHAINER_URL (the database with the"
+            " role dermabatch_chainer) and DERMABATCH_SIGNING_KEY."
+        )
+    store = S3ObjectStore.from_settings(settings)
+    chainer = Chainer(
+        sessions=connect(settings.chainer_url.get_secret_value()),
+        store=store,
+        signing_key=settings.signing_key,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+    chaining = Thread(target=chainer.run, args=(stop,), name="chainer")
+    chaining.start()
+    sweeper = Sweeper(connect(settings.database_url.get_secret_value()), store, WakeUp(settings))
+    log.info("scheduler_started", sweep_seconds=settings.sweep_seconds)
+    sweeper.sweep()
+    while not stop.wait(settings.sweep_seconds):
+        sweeper.sweep()
+    chaining.join()
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = load_settings()
+    configure_logging(settings)
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    run(settings, stop)
+
+
+if __name__ == "__main__":
+    main()
