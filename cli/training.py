@@ -1,26 +1,31 @@
 """`dermabatch train`: from a folder of images to a model artifact."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dermabatch.errors import DermabatchError
+from dermabatch.networks import BUILDERS
+from training.run import Options, train_model
+from training.train import Recipe, StepDone
 
-if TYPE_CHECKING:
-    from training.train import StepDone
-
-WRONG_USE = 2
 FOLDER = click.Path(path_type=Path, file_okay=False)
+DEFAULTS = Recipe()
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.argument("data", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="Folder of the run; the artifact becomes OUT/model.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
+@click.option(
+    "--network", type=click.Choice(sorted(BUILDERS)), default=DEFAULTS.network, help="Architecture to train."
+)
+@click.option(
+    "--input-size", type=click.IntRange(32, 1024), default=DEFAULTS.input_size, help="Pixels of an edge."
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=DEFAULTS.epochs, help="Passes over the training images."
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT after its last finished epoch.")
 @click.option(
     "--weights",
@@ -31,31 +36,25 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--name", default="efficientnet-lite0-ham10000-1", help="Name of the model, for people.")
 @click.option("--data-name", default="HAM10000", help="What the model's card calls the data.")
 def train(
-    data: Path, out: Path, epochs: int | None, resume: bool, weights: str, name: str, data_name: str
+    data: Path,
+    out: Path,
+    network: str,
+    input_size: int,
+    epochs: int,
+    resume: bool,
+    weights: str,
+    name: str,
+    data_name: str,
 ) -> None:
     """Train a network on the images in DATA, and write the artifact that serves it.
 
     DATA has the published layout of HAM10000: HAM10000_metadata.csv, and the images in folders below it.
     """
-    # TensorFlow: three seconds and half a gigabyte that no other command should pay for.
-    from training.run import Options, train_model  # noqa: PLC0415
-    from training.train import Recipe  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
+    recipe = Recipe(network=network, input_size=input_size, epochs=epochs)
     options = Options(resume=resume, pretrained=weights == "imagenet", name=name, data_name=data_name)
-    try:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        ) as bars:
-            artifact = train_model(data, out, recipe, options, ProgressBars(bars))
-    except DermabatchError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
-        sys.exit(WRONG_USE)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        artifact = train_model(data, out, recipe, options, ProgressBars(bars))
     low, high = artifact.manifest.metrics.bma_interval
     click.echo(f"{artifact.folder}: model {artifact.digest}")
     click.echo(f"BMA {artifact.manifest.metrics.bma:.3f} (95 %: {low:.3f} to {high:.3f}) on held-out lesions")
@@ -73,7 +72,7 @@ class ProgressBars:
         """Move the bar of the images."""
         self._bars.update(self._decoding, completed=done, total=images, visible=True)
 
-    def stepped(self, step: "StepDone") -> None:
+    def stepped(self, step: StepDone) -> None:
         """Move the bar of the steps."""
         self._bars.update(
             self._training,

@@ -33,7 +33,9 @@ REPORT: Final = "report.json"
 GOLDEN: Final = "golden.npz"
 REQUIRED_FILES: Final = frozenset({WEIGHTS, OPENVINO_XML, OPENVINO_BIN, CARD, REPORT, GOLDEN})
 
-KNOWN_NETWORKS: Final = frozenset({"efficientnet_lite0"})
+KNOWN_NETWORKS: Final = frozenset(
+    {"baseline_cnn", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"}
+)
 """Names that `dermabatch.networks` can build; repeated here because that package may import a framework."""
 
 MAX_MANIFEST_BYTES: Final = 256 * 1024

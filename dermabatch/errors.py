@@ -132,3 +132,9 @@ class CheckpointRefused(DermabatchError):
     """A checkpoint of the audit trail is not one that this installation signed."""
 
     code = "checkpoint_refused"
+
+
+class ConservationBroken(DermabatchError):
+    """Files received and rows do not add up. A bug, never the sender's fault."""
+
+    code = "conservation_broken"

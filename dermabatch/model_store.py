@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from dermabatch import audit
+from dermabatch import accounts, audit
 from dermabatch.artifacts import (
     MANIFEST,
     SIGNATURE,
@@ -32,6 +32,7 @@ from dermabatch.errors import ArtifactRefused, Conflict, DermabatchError, NotAll
 from dermabatch.lifecycle import MODEL_MOVES, ModelState, may_move
 from dermabatch.objects import ObjectStore
 from dermabatch.schema import Activation, Model
+from dermabatch.shipped import SHIPPED_MODEL
 
 # Any number works; it must only be ours. Activations wait for each other here, so that their ids stand in the
 # order in which they took effect.
@@ -88,6 +89,27 @@ def publish(
         session.flush()
         _note(session, Action.MODEL_PUBLISHED, model.digest, publisher, Outcome.SUCCESS)
     return model
+
+
+def publish_shipped(*, sessions: Sessions, store: ObjectStore, signing_key: bytes) -> Model:
+    """Publish the model that the repository ships. Repeating changes nothing.
+
+    The service principal `installer` does it, so that any person may be the one to activate.
+
+    Raises:
+        ArtifactRefused: the shipped files are not the ones that the source has pinned.
+        NotFound: the installation has no installer yet, see `accounts.bootstrap`.
+    """
+    with sessions.begin() as session:
+        installer = accounts.find_user(session, accounts.INSTALLER)
+    return publish(
+        SHIPPED_MODEL.folder,
+        publisher=accounts.actor_for(installer, source="installer"),
+        sessions=sessions,
+        store=store,
+        signing_key=signing_key,
+        expected_digest=SHIPPED_MODEL.digest,
+    )
 
 
 def fetch(digest: str, *, store: ObjectStore, cache: Path, verify_key: bytes) -> Artifact:
@@ -160,6 +182,11 @@ def rollback(*, actor: Actor, sessions: Sessions) -> Activation:
 def active_model(session: Session) -> Model | None:
     """The model that serves new claims; None before the first activation."""
     return session.scalar(sa.select(Model).where(Model.state == ModelState.ACTIVE))
+
+
+def active_digest(session: Session) -> str | None:
+    """The digest of `active_model`, for workers, who ask before every claim."""
+    return session.scalar(sa.select(Model.digest).where(Model.state == ModelState.ACTIVE))
 
 
 def served_at(session: Session, moment: datetime) -> Activation | None:

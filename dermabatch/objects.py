@@ -15,6 +15,8 @@ from dermabatch.errors import ObjectExists, ObjectMissing, ObjectStoreUnavailabl
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
+    from dermabatch.settings import Settings
+
 CONNECT_SECONDS = 2
 READ_SECONDS = 10
 ATTEMPTS = 3
@@ -81,8 +83,8 @@ class S3ObjectStore:
         self, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str = "us-east-1"
     ) -> None:
         # Heavy (0.2 s), and many commands never touch storage.
-        import boto3
-        from botocore.config import Config
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
 
         self._bucket = bucket
         self._client = boto3.session.Session().client(
@@ -104,9 +106,20 @@ class S3ObjectStore:
             ),
         )
 
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "S3ObjectStore":
+        """The bucket of this installation."""
+        return cls(
+            settings.s3_endpoint,
+            settings.s3_bucket,
+            settings.s3_access_key.get_secret_value(),
+            settings.s3_secret_key.get_secret_value(),
+            settings.s3_region,
+        )
+
     def ensure_bucket(self) -> None:
         """Make the bucket if it is not there."""
-        from botocore.exceptions import ClientError  # see __init__
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - see __init__
 
         with _translated("make bucket", self._bucket):
             try:
@@ -160,7 +173,7 @@ class S3ObjectStore:
 @contextmanager
 def _translated(action: str, key: str) -> Iterator[None]:
     """Turns what boto3 raises into this system's errors; the messages name the key, never a credential."""
-    from botocore.exceptions import BotoCoreError, ClientError  # see S3ObjectStore.__init__
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see S3ObjectStore.__init__
 
     try:
         yield

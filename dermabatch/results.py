@@ -234,6 +234,7 @@ def record(result: Result) -> dict[str, Any]:
     image, prediction = result.image, result.prediction
     return {
         "image_id": str(image.id),
+        "batch_id": str(image.batch_id),
         "file": result.file_name,
         "patient": result.patient,
         "lesion_id": result.lesion,

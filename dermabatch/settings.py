@@ -56,6 +56,9 @@ class Settings(BaseSettings):
         default=None, repr=False, description="Ed25519 seed of programs that sign: publisher and chainer"
     )
     verify_key: KeyBytes = Field(description="Ed25519 public key of this installation; 32 bytes as base64")
+    retired_verify_keys: tuple[KeyBytes, ...] = Field(
+        default=(), description="public keys that verify_key has replaced, as a JSON list"
+    )
     secret_key: SecretStr | None = Field(default=None, description="signs the portal's cookies")
     password_salt: SecretStr | None = Field(default=None, description="keys the portal's password hashes")
 

@@ -26,7 +26,7 @@ from dermabatch.database import Sessions
 from dermabatch.identifiers import new_id
 from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
 from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState, PackState, Queue
-from dermabatch.schema import Activation, Batch, Chunk, Image, Lesion, Model, Pack, Prediction
+from dermabatch.schema import Activation, Batch, Chunk, Image, Model, Pack, Prediction
 from dermabatch.subjects import KeyRing, batch_key, find_or_create_lesion, seal_text
 from dermabatch.taxonomy import CLASSES
 from dermabatch.triage import Triage
@@ -260,6 +260,4 @@ def _predict(session, image: Image, file: File, digest: str) -> None:
     session.add(prediction)
     session.flush()
     image.prediction_id = prediction.id
-    image.state = (
-        ImageState.UNASSESSABLE if file.triage is Triage.CANNOT_ASSESS else ImageState.CLASSIFIED
-    )
+    image.state = ImageState.UNASSESSABLE if file.triage is Triage.CANNOT_ASSESS else ImageState.CLASSIFIED

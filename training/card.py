@@ -59,7 +59,7 @@ lesions of their own.
 def write_card(
     name: str, network: Network, training: Training, thresholds: Thresholds, report: dict[str, Any]
 ) -> str:
-"""The card as Markdown; `report` is that of `training.evaluate.evaluate`."""
+    """The card as Markdown; `report` is that of `training.evaluate.evaluate`."""
     low, high = report["bma_interval"]
     figures = ("n", "lesions", "bma", "macro_auroc", "melanoma_auroc", "malignant_auroc", "ece")
     return TEMPLATE.format(

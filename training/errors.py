@@ -1,9 +1,9 @@
 """Why a training run cannot go on. Each message names the file or value at fault."""
 
-from dermabatch.errors import DermabatchError
+from dermabatch.errors import InvalidRequest
 
 
-class TrainingError(DermabatchError):
+class TrainingError(InvalidRequest):
     """A training run met something it cannot use."""
 
     code = "training"

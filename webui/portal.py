@@ -6,7 +6,7 @@ from typing import Any, cast
 from flask import current_app
 
 from dermabatch.database import Sessions
-from dermabatch.imaging.decoders import DecoderPool
+from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.objects import ObjectStore
 from dermabatch.queue import WakeUp
 from dermabatch.settings import Settings

@@ -20,12 +20,6 @@ from webui.tracing import request_id
 THEMES: Final = ("light", "dark")
 THEME_COOKIE: Final = "theme"
 
-TRIAGE_WORDS: Final = {
-    Triage.URGENT: "Urgent",
-    Triage.CANNOT_ASSESS: "Cannot assess",
-    Triage.SOON: "Soon",
-    Triage.NOT_FLAGGED: "Routine",
-}
 STATE_WORDS: Final = {
     ImageState.CLASSIFIED: "classified",
     ImageState.UNASSESSABLE: "cannot be assessed",
@@ -134,7 +128,6 @@ def _everywhere() -> dict[str, Any]:
         "theme": theme,
         "request_id": request_id,
         "ticket_for": ticket_for,
-        "TRIAGE_WORDS": TRIAGE_WORDS,
         "STATE_WORDS": STATE_WORDS,
         "ROLE_WORDS": ROLE_WORDS,
         "LESION_CLASSES": LESION_CLASSES,

@@ -7,9 +7,20 @@ fill the memory or run out of file descriptors.
 import io
 import os
 import tempfile
-from typing import IO, Any
+from typing import IO, Any, Final
 
-from flask import Request
+from flask import Request, request
+
+from dermabatch.settings import Settings
+
+_FORM_OVERHEAD: Final = 2**20
+_OTHER_PARTS: Final = 16
+
+
+def admit_upload(settings: Settings) -> None:
+    """Let the body of the present request be as large as an upload may be; before anything has read of it."""
+    request.max_content_length = settings.max_upload_bytes + _FORM_OVERHEAD
+    request.max_form_parts = settings.max_upload_files + _OTHER_PARTS
 
 
 class SpooledPart(io.RawIOBase):

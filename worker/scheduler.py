@@ -77,6 +77,7 @@ def run(settings: Settings, stop: Event) -> None:
         sessions=connect(settings.chainer_url.get_secret_value()),
         store=store,
         signing_key=settings.signing_key,
+        retired_keys=settings.retired_verify_keys,
         checkpoint_seconds=settings.checkpoint_seconds,
     )
     chaining = Thread(target=chainer.run, args=(stop,), name="chainer")

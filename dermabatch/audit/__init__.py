@@ -1,12 +1,42 @@
 """The audit trail: append, chain, sign, verify, search, export.
 
 An event goes into `audit_pending` with the deed it tells of (`append`). The one chainer moves it into
-`audit_events`, numbered without gaps and hashed over its predecessor (`chainer`), and once a minute signs the
-end of the chain into S3, out of reach of whoever administers the database (`checkpoints`). `verify` finds
+`audit_events`, numbered without gaps and hashed over its predecessor (`chainer`), and once a minute the end
+of the chain is signed into S3 (`signer`), out of reach of whoever administers the database. `verify` finds
 what was changed.
 """
 
-from dermabatch.audit.append import append
+from dermabatch.audit.appending import append
+from dermabatch.audit.backlog import Backlog, BacklogWatch
+from dermabatch.audit.chainer import Chainer
+from dermabatch.audit.checkpoints import key_id
 from dermabatch.audit.events import JSON, Action, Actor, ActorKind, Details, Event, Outcome
+from dermabatch.audit.exporting import export, verify_export
+from dermabatch.audit.searching import EVERYTHING, Filters, event_at, search
+from dermabatch.audit.tables import AuditCheckpoint, AuditEvent
+from dermabatch.audit.verification import Verification, verify
 
-__all__ = ["JSON", "Action", "Actor", "ActorKind", "Details", "Event", "Outcome", "append"]
+__all__ = [
+    "EVERYTHING",
+    "JSON",
+    "Action",
+    "Actor",
+    "ActorKind",
+    "AuditCheckpoint",
+    "AuditEvent",
+    "Backlog",
+    "BacklogWatch",
+    "Chainer",
+    "Details",
+    "Event",
+    "Filters",
+    "Outcome",
+    "Verification",
+    "append",
+    "event_at",
+    "export",
+    "key_id",
+    "search",
+    "verify",
+    "verify_export",
+]

@@ -57,24 +57,31 @@ GENESIS: Final = Link(0, bytes(32))
 
 def event_hash(previous: bytes, seq: int, fields: Fields) -> bytes:
     """SHA-256 of an event on top of the 32 bytes of its predecessor's. No two events have the same bytes."""
-    texts = [b"" if field is None else field.encode() for field in fields]
-    lengths = [-1 if field is None else len(text) for field, text in zip(fields, texts, strict=True)]
-    return sha256(b"".join((previous, _HEADER.pack(seq, *lengths), *texts))).digest()
+    texts = [None if field is None else field.encode() for field in fields]
+    lengths = [-1 if text is None else len(text) for text in texts]
+    return sha256(previous + _HEADER.pack(seq, *lengths) + b"".join(filter(None, texts))).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
     """How far a chain holds.
 
-    `last` is the last event that fits, `signed` the last that a checkpoint vouches for. `problem` is empty
-    where all is well; then `first_bad_seq` is None.
+    `events` were walked and `checkpoints` were known; `last` is the last event that fits, `signed` the last
+    that a checkpoint vouches for. Where all is well `problem` is empty. Otherwise it is a sentence, and
+    `first_bad_seq` the first event that does not fit, unless the problem is not with an event.
     """
 
     events: int
+    checkpoints: int
     last: Link
     signed: Link
     first_bad_seq: int | None = None
     problem: str = ""
+
+
+def nowhere(problem: str) -> Walk:
+    """A walk that could not begin."""
+    return Walk(0, 0, GENESIS, GENESIS, None, problem)
 
 
 def walk(
@@ -88,42 +95,41 @@ def walk(
 
     Args:
         events: in the order of `seq`.
-        checkpoints: the signed hash of some events by `seq`. One beyond the last event proves that events are
-        gone.
+        checkpoints: the signed hash of some events by `seq`. One beyond the end proves that events are gone.
     """
     last = signed = start
 
-    def broken(seq: int, problem: str) -> Walk:
-        return Walk(last.seq - start.seq, last, signed, seq, problem)
+    def stopped(first_bad_seq: int | None = None, problem: str = "") -> Walk:
+        return Walk(last.seq - start.seq, len(checkpoints), last, signed, first_bad_seq, problem)
 
     for seq, fields, stored in events:
         if seq > last.seq + 1:
-            return broken(last.seq + 1, f"{_name(last.seq + 1, seq - 1)} missing")
+            return stopped(last.seq + 1, f"{_name(last.seq + 1, seq - 1)} missing")
         if seq <= last.seq:
-            return broken(seq, f"event {seq} stands where event {last.seq + 1} belongs")
+            return stopped(seq, f"event {seq} stands where event {last.seq + 1} belongs")
         link = Link(seq, event_hash(last.hash, seq, fields))
         if link.hash != stored:
-            return broken(seq, f"event {seq} does not fit its hash: it was changed, inserted or moved")
-        if seq in checkpoints:
-            if checkpoints[seq] != link.hash:
-                return broken(
-                    signed.seq + 1,
-                    f"events {signed.seq + 1} to {seq} are not the ones that checkpoint {seq} signed:"
-                    " they were rewritten, or an older copy was restored",
-                )
-            signed = link
+            return stopped(seq, f"event {seq} does not fit its hash: it was changed, inserted or moved")
+        if checkpoints.get(seq, link.hash) != link.hash:
+            return stopped(
+                signed.seq + 1,
+                f"{_name(signed.seq + 1, seq)} not as checkpoint {seq} signed:"
+                " the chain was rewritten, or an older copy was restored and continued",
+            )
         last = link
+        if seq in checkpoints:
+            signed = link
         if seq % _PROGRESS_EVENTS == 0:
             progress(last.seq - start.seq)
     newest = max(checkpoints, default=0)
     if newest > last.seq:
-        return broken(
+        return stopped(
             last.seq + 1,
             f"{_name(last.seq + 1, newest)} missing at the end, though checkpoint {newest} signed them:"
             " the chain was cut or dropped, or an older copy was restored",
         )
     progress(last.seq - start.seq)
-    return Walk(last.seq - start.seq, last, signed)
+    return stopped()
 
 
 def _name(first: int, last: int) -> str:

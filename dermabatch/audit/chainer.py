@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -12,9 +11,8 @@ from sqlalchemy.orm import Session
 
 from dermabatch.audit.backlog import BacklogWatch
 from dermabatch.audit.chain import FIELDS, event_hash
-from dermabatch.audit.reading import tail, text_fields
+from dermabatch.audit.reading import TEXT_FIELDS, tail
 from dermabatch.audit.signer import Signer
-from dermabatch.audit.tables import AuditPending
 from dermabatch.database import Sessions
 from dermabatch.objects import ObjectStore
 
@@ -27,6 +25,9 @@ _log = structlog.get_logger(__name__)
 # fork the chain, and a lost connection leaves no lock behind.
 _CHAINER_LOCK = 7_261_532_912
 
+_PENDING = sa.text(
+    f"SELECT id, {TEXT_FIELDS} FROM audit_pending ORDER BY id LIMIT {BATCH_EVENTS}"  # noqa: S608 - our own names
+)
 _COLUMNS = ", ".join(FIELDS)
 _MOVE = sa.text(
     f"""
@@ -34,7 +35,7 @@ _MOVE = sa.text(
     INSERT INTO audit_events (seq, {_COLUMNS}, hash)
     SELECT :tail + place, {_COLUMNS}, decode(hash, 'hex')
     FROM unnest(:ids, :hashes) WITH ORDINALITY AS chained (id, hash, place) JOIN taken USING (id)
-    """  # noqa: S608 - our own column names
+    """  # noqa: S608 - our own names
 ).bindparams(
     sa.bindparam("ids", type_=sa.ARRAY(sa.BigInteger)), sa.bindparam("hashes", type_=sa.ARRAY(sa.Text))
 )
@@ -108,9 +109,7 @@ class Chainer:
 def _chain_batch(session: Session) -> int:
     if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_CHAINER_LOCK))):
         return 0
-    pending: Any = session.execute(
-        sa.select(AuditPending.id, *text_fields(AuditPending)).order_by(AuditPending.id).limit(BATCH_EVENTS)
-    ).all()
+    pending = session.execute(_PENDING).all()
     if not pending:
         return 0
     last = tail(session)

@@ -3,46 +3,44 @@
 The database itself spells every field as text, so that what is hashed never depends on a driver's types.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from dermabatch.audit.chain import FIELDS, GENESIS, ChainedEvent, Link
-from dermabatch.audit.tables import AuditEvent, AuditPending
+from dermabatch.audit.tables import AuditEvent
 from dermabatch.errors import NotAllowed
 
 _FETCH_ROWS = 5000
+_FIRST, _LAST = -(2**63), 2**63 - 1
+_cursor_numbers = count()
+
+_IN_UTC = """to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+TEXT_FIELDS: Final = ", ".join(_IN_UTC if field == "recorded_at" else f"{field}::text" for field in FIELDS)
+"""SQL for the columns of `chain.FIELDS` as texts."""
+
+_EVENTS = (
+    f"SELECT seq, {TEXT_FIELDS}, hash FROM audit_events"  # noqa: S608 - our own column names
+    " WHERE seq BETWEEN %s AND %s ORDER BY seq"
+)
 
 
-def text_fields(table: type[AuditEvent | AuditPending]) -> Sequence[sa.ColumnElement[Any]]:
-    """The columns of `chain.FIELDS` as texts."""
-    recorded_at = sa.func.to_char(
-        sa.func.timezone("UTC", table.recorded_at), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"', type_=sa.Text
-    )
-    others = (sa.cast(getattr(table, name), sa.Text) for name in FIELDS if name != "recorded_at")
-    return (recorded_at, *others)
-
-
-def stream(
-    session: Session, *, after: int | None = None, through: int | None = None
-) -> Iterator[ChainedEvent]:
+def stream(session: Session, *, first: int = _FIRST, last: int = _LAST) -> Iterator[ChainedEvent]:
     """Events in the order of `seq`, through a cursor in the server: memory does not grow with the chain.
 
-    Args:
-        after: leave out events up to this one. None leaves out nothing, not even numbers the chain never had.
-        through: leave out events beyond this one.
+    By default every row comes, also one with a number that the chain could never have given.
     """
-    events = sa.select(AuditEvent.seq, *text_fields(AuditEvent), AuditEvent.hash).order_by(AuditEvent.seq)
-    if after is not None:
-        events = events.where(AuditEvent.seq > after)
-    if through is not None:
-        events = events.where(AuditEvent.seq <= through)
-    rows = session.execute(events, execution_options={"yield_per": _FETCH_ROWS})
-    for block in rows.partitions():
-        for row in block:
-            yield ChainedEvent(row[0], row[1:-1], row[-1])
+    # The driver's own cursor: SQLAlchemy's rows cost more time than hashing does.
+    driver = session.connection().connection.driver_connection
+    assert driver is not None
+    with driver.cursor(f"audit_{next(_cursor_numbers)}") as cursor:
+        cursor.itersize = _FETCH_ROWS
+        cursor.execute(_EVENTS, (first, last))
+        for row in cursor:
+            yield ChainedEvent(row[0], row[1:-1], bytes(row[-1]))
 
 
 def tail(session: Session) -> Link:
@@ -58,11 +56,6 @@ def link_at(session: Session, seq: int) -> Link | None:
     return _link(session, sa.select(AuditEvent.seq, AuditEvent.hash).where(AuditEvent.seq == seq))
 
 
-def _link(session: Session, query: sa.Select[int, bytes]) -> Link | None:
-    row = session.execute(query).first()
-    return None if row is None else Link(*row)
-
-
 def demand_auditor(session: Session) -> None:
     """To a session of one department the chain would look full of holes.
 
@@ -71,5 +64,10 @@ def demand_auditor(session: Session) -> None:
     """
     if not session.info["auditor"]:
         raise NotAllowed(
-            "Expected a session of an auditor, who sees the whole trail. Received one of a department."
+            "Expected an auditor's session, which sees the whole trail. Received a department's."
         )
+
+
+def _link(session: Session, query: sa.Select[int, bytes]) -> Link | None:
+    row = session.execute(query).first()
+    return None if row is None else Link(*row)

@@ -13,7 +13,7 @@ from dermabatch.audit import checkpoints
 from dermabatch.audit.chain import GENESIS
 from dermabatch.audit.checkpoints import Checkpoint
 from dermabatch.audit.tables import AuditCheckpoint
-from dermabatch.audit.verify import walk_since
+from dermabatch.audit.verification import walk_since
 from dermabatch.database import Sessions
 from dermabatch.errors import AuditChainBroken, CheckpointRefused, ObjectExists, ServiceUnavailable
 from dermabatch.objects import ObjectStore

@@ -1,6 +1,7 @@
 """What the machine offers: server programs of the installed wheels, disk, free ports, an account in place of root."""
 
 import importlib.util
+import itertools
 import platform
 import random
 import shutil
@@ -21,7 +22,7 @@ UNPRIVILEGED_ACCOUNT = "daemon"
 
 # Below the range that Linux gives to outgoing connections (32768 on): a client that keeps calling a closed port in that
 # range is in the end given that port itself, answers its own call, and keeps the server from coming back.
-_PORTS = range(15_000, 32_000)
+_PORTS = range(12_000, 22_000)
 
 
 def require_linux() -> None:
@@ -88,13 +89,15 @@ def script(name: str) -> Path:
 
 
 def free_port() -> int:
+    """A port of the loopback interface that nothing listens on."""
     return free_ports(1)[0]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nothing listens on, all different."""
-    shuffled = iter(random.sample(_PORTS, len(_PORTS)))
-    return [next(filter(_is_free, shuffled)) for _ in range(count)]
+def free_ports(count: int, *, offset: int = 0) -> list[int]:
+    """Different ports of the loopback interface that are free, both they and those `offset` above them."""
+    shuffled = random.sample(_PORTS, len(_PORTS))
+    free = (port for port in shuffled if _is_free(port) and _is_free(port + offset))
+    return list(itertools.islice(free, count))
 
 
 def _is_free(port: int) -> bool:

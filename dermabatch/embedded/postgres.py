@@ -61,7 +61,8 @@ class Postgres:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": "",
-            "jit": "off",
+            # After a crash, one call for the disk in place of one for each of a thousand files: 0.1 s for 1.5 s.
+            "recovery_init_sync_method": "syncfs",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
         return self._program(
@@ -69,13 +70,12 @@ class Postgres:
         )
 
     def is_ready(self, process_id: int) -> bool:
-        """Whether our own cluster answers, and not another server that took the port."""
+        """Whether our own server accepts connections: the file in its data folder says whose it is and how far along."""
         try:
-            with closing(self._connect()) as connection, connection.cursor() as cursor:
-                cursor.execute("SHOW data_directory")
-                return bool(cursor.fetchone() == (str(self._data),))
-        except psycopg2.OperationalError:
+            lines = self._pid_file.read_text().split()
+        except FileNotFoundError:
             return False
+        return lines[0] == str(process_id) and lines[-1] == "ready"
 
     def set_up(self) -> None:
         """The login roles and an empty database of the owner's."""
@@ -139,19 +139,22 @@ class Postgres:
         The folder's lock is ours, so only a process of our own supervisor before us could still be a real owner. A number
         that nobody has is left to PostgreSQL, which then also looks for backends that outlived their server.
         """
-        pid_file = self._data / "postmaster.pid"
-        if not pid_file.exists():
+        if not self._pid_file.exists():
             return
-        process = Path("/proc") / pid_file.read_text().partition("\n")[0].strip()
+        process = Path("/proc") / self._pid_file.read_text().partition("\n")[0].strip()
         host.wait_until(lambda: not self._is_ours(process), seconds=10)
         if process.exists() and not self._is_ours(process):
-            pid_file.unlink()
+            self._pid_file.unlink()
 
     def _is_ours(self, process: Path) -> bool:
         try:
             return str(self._data).encode() in (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
+
+    @property
+    def _pid_file(self) -> Path:
+        return self._data / "postmaster.pid"
 
     def _program(self, argv: list[str], *, kept_alive: bool = False) -> Program:
         return Program(

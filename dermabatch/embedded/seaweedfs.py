@@ -13,6 +13,8 @@ from dermabatch.objects import S3ObjectStore
 
 BUCKET = "dermabatch"
 _PARTS = ("master", "volume", "filer", "s3", "admin")
+# Each part speaks gRPC on its port plus this. It can be told another, but the parts then miss each other.
+_GRPC_OFFSET = 10_000
 
 
 class SeaweedFS:
@@ -22,9 +24,8 @@ class SeaweedFS:
     title = "SeaweedFS"
 
     def __init__(self, folder: Path, log_path: Path, access_key: str, secret_key: str) -> None:
-        options = [f"{part}.{kind}" for part in _PARTS for kind in ("port", "port.grpc")]
-        self._ports = dict(zip(options, host.free_ports(len(options)), strict=True))
-        self.endpoint = f"http://127.0.0.1:{self._ports['s3.port']}"
+        self._ports = dict(zip(_PARTS, host.free_ports(len(_PARTS), offset=_GRPC_OFFSET), strict=True))
+        self.endpoint = f"http://127.0.0.1:{self._ports['s3']}"
         self._folder = folder
         self.log_path = log_path
         self._access_key = access_key
@@ -50,7 +51,7 @@ class SeaweedFS:
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
             "volume.preStopSeconds": 0,
-            **self._ports,
+            **{f"{part}.port": port for part, port in self._ports.items()},
         }
         return Program(
             name=self.name,
@@ -81,7 +82,7 @@ class SeaweedFS:
         """Asking whether it is ready has made the bucket."""
 
     def _refuses_strangers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports["s3.port"], timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports["s3"], timeout=2)
         try:
             connection.request("GET", f"/{BUCKET}/ready")
             return connection.getresponse().status == http.HTTPStatus.FORBIDDEN
@@ -96,6 +97,10 @@ class SeaweedFS:
     def _sockets(self) -> list[str]:
         """It puts one socket a port into /tmp, whatever TMPDIR says, and leaves them there when killed."""
         return [
-            f"/tmp/seaweedfs-{option.partition('.')[0]}{'-grpc' if option.endswith('grpc') else ''}-{port}.sock"  # noqa: S108
-            for option, port in self._ports.items()
+            socket
+            for part, port in self._ports.items()
+            for socket in (
+                f"/tmp/seaweedfs-{part}-{port}.sock",  # noqa: S108
+                f"/tmp/seaweedfs-{part}-grpc-{port + _GRPC_OFFSET}.sock",  # noqa: S108
+            )
         ]

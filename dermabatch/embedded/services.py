@@ -136,16 +136,18 @@ class EmbeddedServices:
         }
 
     def spawn(
-        self, name: str, argv: list[str], env: Mapping[str, str], log_path: Path, *, kept_alive: bool = False
+        self, name: str, argv: list[str], environment: Mapping[str, str], *, kept_alive: bool = False
     ) -> None:
         """Run a program that ends before the services do: SIGTERM, and SIGKILL to its process group 10 s later.
 
         Args:
-            env: its whole environment.
+            name: also of its log, `logs/<name>.log` in the folder.
+            environment: its whole environment.
             kept_alive: start it again, at most once a second, when it ends by itself.
         """
+        log_path = str(self._new_log(name))
         self._supervision.start(
-            Program(name, argv, log_path=str(log_path), environment=dict(env), kept_alive=kept_alive)
+            Program(name, argv, log_path=log_path, environment=dict(environment), kept_alive=kept_alive)
         )
 
     def kill(self, name: str) -> None:

@@ -72,6 +72,7 @@ class Supervision:
         """End every program, the latest first, then the supervisor. Does nothing the second time."""
         if self._process.poll() is None:
             self._ask({"do": "stop"})
+        self._answers.close()
         self._socket.close()
         self._process.wait()
 

@@ -4,7 +4,6 @@ from typing import BinaryIO, Final
 
 from dermabatch.errors import ImageRejected, QuotaExceeded
 from dermabatch.imaging.rejection import RejectionReason
-from dermabatch.settings import Settings
 
 STEP: Final = 2**20
 """Bytes that are read at a time, so that a bomb is noticed before it fills the memory."""
@@ -13,10 +12,10 @@ STEP: Final = 2**20
 class Budget:
     """The limits of one upload and what it has used of them."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.max_files = settings.max_upload_files
-        self.max_file_bytes = settings.max_file_bytes
-        self._max_bytes = settings.max_upload_bytes
+    def __init__(self, *, max_files: int, max_bytes: int, max_file_bytes: int) -> None:
+        self.max_files = max_files
+        self.max_file_bytes = max_file_bytes
+        self._max_bytes = max_bytes
         self._files = 0
         self._bytes = 0
 
@@ -38,7 +37,9 @@ class Budget:
         """
         self._bytes += count
         if self._bytes > self._max_bytes:
-            raise QuotaExceeded(f"Expected at most {self._max_bytes} bytes, unpacked, in one upload. Received: more.")
+            raise QuotaExceeded(
+                f"Expected at most {self._max_bytes} bytes, unpacked, in one upload. Received: more."
+            )
 
     def read_file(self, stream: BinaryIO, *, metered: bool = True) -> bytes:
         """The whole of one file.

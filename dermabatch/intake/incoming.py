@@ -11,7 +11,9 @@ class IntakeReason(StrEnum):
     NESTED_ARCHIVE = "nested_archive"  # an archive within an archive
     ENCRYPTED = "encrypted"  # an archive entry that wants a password
     LINK = "link"  # a symbolic or hard link, in a folder or an archive
-    UNSAFE_PATH = "unsafe_path"  # an archive entry with an absolute path, or one that leads out of the archive
+    UNSAFE_PATH = (
+        "unsafe_path"  # an archive entry with an absolute path, or one that leads out of the archive
+    )
     SPECIAL_FILE = "special_file"  # a device, a pipe, a socket
     DAMAGED_ARCHIVE = "damaged_archive"  # the archive cannot be read, or not from here on
     DAMAGED_ENTRY = "damaged_entry"  # one entry of an archive cannot be read

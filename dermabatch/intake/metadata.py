@@ -107,7 +107,9 @@ def parse_metadata(stream: BinaryIO) -> Metadata:
             _parse_row(reader.line_num, header, values) for values in reader if any(map(str.strip, values))
         )
     except csv.Error as error:
-        raise InvalidRequest(f"Expected a CSV file. Line {reader.line_num} cannot be read: {error}") from error
+        raise InvalidRequest(
+            f"Expected a CSV file. Line {reader.line_num} cannot be read: {error}"
+        ) from error
     _check_unique(rows)
     return Metadata(rows, tuple(name for name in header if name and name not in COLUMNS))
 
@@ -200,7 +202,9 @@ def _check_unique(rows: tuple[MetadataRow, ...]) -> None:
     seen: dict[str, int] = {}
     for row in rows:
         if row.file and (first := seen.setdefault(_comparable(row.file), row.line)) != row.line:
-            raise InvalidRequest(f"Expected one line for each file. Lines {first} and {row.line} name the same file.")
+            raise InvalidRequest(
+                f"Expected one line for each file. Lines {first} and {row.line} name the same file."
+            )
 
 
 def _parse_row(line: int, header: list[str], values: list[str]) -> MetadataRow:

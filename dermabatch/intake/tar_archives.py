@@ -2,14 +2,23 @@
 
 import gzip
 import tarfile
-from collections.abc import Iterator
-from typing import BinaryIO, Final, cast
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final, TypeVar, cast
 
 from dermabatch.errors import ImageRejected, QuotaExceeded
 from dermabatch.intake.budget import STEP, Budget
-from dermabatch.intake.entries import LINK, SPECIAL, UNSAFE_PATH, damaged_archive, damaged_entry, leads_outside
+from dermabatch.intake.entries import (
+    LINK,
+    SPECIAL,
+    UNSAFE_PATH,
+    damaged_archive,
+    damaged_entry,
+    leads_outside,
+)
 from dermabatch.intake.incoming import IncomingFile, Received, ReceivedFile, RefusedFile
 from dermabatch.intake.signatures import ArchiveKind, archive_kind
+
+Answer = TypeVar("Answer")
 
 _HEADER_BYTES: Final = 2**17
 """Most that may lie between the contents of two entries: long names, extended attributes."""
@@ -62,19 +71,8 @@ def unpack_tar(archive: IncomingFile, budget: Budget) -> Iterator[Received]:
         QuotaExceeded: more comes out than one upload may bring.
     """
     tape = _Tape(_plain(archive.stream), budget)
-    opened: tarfile.TarFile | None = None
-    while True:
-        try:
-            tape.allowance = _HEADER_BYTES
-            opened = opened or tarfile.open(fileobj=cast(BinaryIO, tape), mode="r:")
-            entry = opened.next()
-        except QuotaExceeded:
-            raise
-        except Exception:  # tarfile, gzip and zlib raise whatever their input makes them trip over
-            entry = None
-            tape.last = b""
-        if entry is None:
-            break
+    opened = _ask(tape, lambda: tarfile.TarFile(fileobj=cast(BinaryIO, tape)))
+    while opened is not None and (entry := _ask(tape, opened.next)) is not None:
         budget.count_entry()
         if not entry.isdir():
             yield _refused(entry) or _read(opened, entry, tape, budget)
@@ -82,6 +80,18 @@ def unpack_tar(archive: IncomingFile, budget: Budget) -> Iterator[Received]:
     if not tape.last or any(tape.last):
         budget.count_entry()
         yield damaged_archive(archive.name)
+
+
+def _ask(tape: _Tape, question: Callable[[], Answer | None]) -> Answer | None:
+    """What tarfile says; None at the end of the archive, and where it is damaged: `tape.last` is empty then."""
+    tape.allowance = _HEADER_BYTES
+    try:
+        return question()
+    except QuotaExceeded:
+        raise
+    except Exception:  # tarfile, gzip and zlib raise whatever their input makes them trip over
+        tape.last = b""
+        return None
 
 
 def _plain(stream: BinaryIO) -> BinaryIO:

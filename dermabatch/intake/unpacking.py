@@ -5,7 +5,14 @@ from typing import BinaryIO, Final
 
 from dermabatch.errors import ImageRejected
 from dermabatch.intake.budget import Budget
-from dermabatch.intake.incoming import Incoming, IncomingFile, IntakeReason, Received, ReceivedFile, RefusedFile
+from dermabatch.intake.incoming import (
+    Incoming,
+    IncomingFile,
+    IntakeReason,
+    Received,
+    ReceivedFile,
+    RefusedFile,
+)
 from dermabatch.intake.signatures import ArchiveKind, archive_kind
 from dermabatch.intake.tar_archives import unpack_tar
 from dermabatch.intake.zip_archives import unpack_zip
@@ -82,4 +89,8 @@ def _is_litter(received: Received) -> bool:
     name = received.name.rpartition("/")[2]
     if name in _LITTER_NAMES:
         return True
-    return isinstance(received, ReceivedFile) and name.startswith("._") and received.data.startswith(_APPLE_DOUBLE)
+    return (
+        isinstance(received, ReceivedFile)
+        and name.startswith("._")
+        and received.data.startswith(_APPLE_DOUBLE)
+    )

@@ -7,7 +7,14 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from dermabatch.errors import ImageRejected, QuotaExceeded
 from dermabatch.intake.budget import Budget
-from dermabatch.intake.entries import LINK, SPECIAL, UNSAFE_PATH, damaged_archive, damaged_entry, leads_outside
+from dermabatch.intake.entries import (
+    LINK,
+    SPECIAL,
+    UNSAFE_PATH,
+    damaged_archive,
+    damaged_entry,
+    leads_outside,
+)
 from dermabatch.intake.incoming import IncomingFile, IntakeReason, Received, ReceivedFile, RefusedFile
 
 _DIRECTORY_BYTES_PER_FILE: Final = 512
@@ -43,7 +50,7 @@ def unpack_zip(archive: IncomingFile, budget: Budget) -> Iterator[Received]:
         QuotaExceeded: more comes out than one upload may bring.
     """
     try:
-        opened = ZipFile(_Directory(archive.stream, budget))  # type: ignore[arg-type]
+        opened = ZipFile(_Directory(archive.stream, budget))
     except QuotaExceeded:
         raise
     except Exception:  # zipfile raises whatever its input makes it trip over

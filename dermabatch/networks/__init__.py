@@ -10,10 +10,12 @@ from typing import Any, Final
 import keras
 
 from dermabatch.errors import ArtifactRefused
+from dermabatch.networks.baseline_cnn import baseline_cnn
 from dermabatch.networks.efficientnet_lite import SCALINGS, efficientnet_lite
 
 BUILDERS: Final[dict[str, Callable[..., keras.Model]]] = {
-    name: partial(efficientnet_lite, scaling) for name, scaling in SCALINGS.items()
+    "baseline_cnn": baseline_cnn,
+    **{name: partial(efficientnet_lite, scaling) for name, scaling in SCALINGS.items()},
 }
 
 

@@ -50,9 +50,7 @@ def publish(tmp_path, sessions, object_store, hospital):
 @pytest.fixture
 def fetch(tmp_path, object_store):
     def _fetch(digest, verify_key=VERIFY_KEY):
-        return model_store.fetch(
-            digest, store=object_store, cache=tmp_path / "cache", verify_key=verify_key
-        )
+        return model_store.fetch(digest, store=object_store, cache=tmp_path / "cache", verify_key=verify_key)
 
     return _fetch
 
@@ -112,7 +110,9 @@ def test_a_model_signed_by_another_installation_is_refused(publish, fetch):
         fetch(publish(), verify_key=other)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "manifest.sig", "weights.safetensors", "openvino/model.bin"])
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "manifest.sig", "weights.safetensors", "openvino/model.bin"]
+)
 def test_a_model_changed_in_storage_is_refused_and_leaves_no_copy(
     name, publish, fetch, object_store, tmp_path
 ):

@@ -1,14 +1,17 @@
 """One image: the picture, what the model says of it and why, and where it comes from."""
 
+from functools import lru_cache
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, make_response, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 from sqlalchemy.orm import Session
 
 from dermabatch import results
 from dermabatch.accounts import STAFF
 from dermabatch.audit import Action
-from dermabatch.derived import read_derived
+from dermabatch.derived import Derived, read_derived
+from dermabatch.errors import ErasedSubject
+from dermabatch.objects import ObjectStore
 from dermabatch.packs import open_sealed
 from dermabatch.results import Neighbours, Result
 from dermabatch.saliency import heat_map as draw_heat_map
@@ -64,27 +67,33 @@ def show(image_id: UUID) -> str:
 @talisman(content_security_policy=PICTURE_POLICY)
 def picture(image_id: UUID) -> Response:
     """The picture, decoded in the sandbox and encoded anew."""
-    image, sealed, key = _sealed(image_id)
-    plain = open_sealed(sealed, key, image.id)
-    return _jpeg(portal().decoders.render(plain, image.orientation, LONGEST_EDGE), f"image-{image.id}.jpg")
+    with department_session() as session:
+        image = _promised(session, image_id)
+        key = data_key(portal().keyring, image)
+        pack = session.get(Pack, image.pack_id)
+    if pack is None or image.pack_offset is None or image.pack_length is None:
+        abort(404)  # it was left out and never stored
+    sealed = portal().store.get_range(pack.object_key, image.pack_offset, image.pack_length)
+    shown = portal().decoders.render(open_sealed(sealed, key, image.id), image.orientation, LONGEST_EDGE)
+    return _bytes(shown, "image/jpeg", f"image-{image_id}.jpg")
 
 
 @blueprint.get("/thumbnail.jpg")
 @talisman(content_security_policy=PICTURE_POLICY)
 def thumbnail(image_id: UUID) -> Response:
     """96 pixels, as the worker left it."""
-    return _jpeg(_derived(image_id).thumbnail, f"thumbnail-{image_id}.jpg")
+    return _bytes(_derived(image_id).thumbnail, "image/jpeg", f"thumbnail-{image_id}.jpg")
 
 
 @blueprint.get("/heat-map.png")
 @talisman(content_security_policy=PICTURE_POLICY)
 def heat_map(image_id: UUID) -> Response:
     """Where the model looked for one class, to lie over the picture."""
-    wanted = request.args.get("class", "")
+    wanted = request.args.get("class")
     if wanted not in CLASSES:
         abort(404)
     grid = _derived(image_id).saliency[..., CLASSES.index(wanted)]
-    return _picture(draw_heat_map(grid), "image/png", f"heat-map-{image_id}-{wanted}.png")
+    return _bytes(draw_heat_map(grid), "image/png", f"heat-map-{image_id}-{wanted}.png")
 
 
 def _neighbours(session: Session, image: Image, narrowing: Narrowing) -> Neighbours | None:
@@ -93,8 +102,33 @@ def _neighbours(session: Session, image: Image, narrowing: Narrowing) -> Neighbo
     )
 
 
-def _checked(session: Session, image_id: UUID) -> Image:
-    """The image whose bytes a page of this sign-in has promised."""
+def _promised(session: Session, image_id: UUID) -> Image:
+    """The image, if a page of this sign-in showed it and its patient was not erased since."""
     if not tickets.is_valid(request.args.get("ticket", ""), image_id):
         abort(404)
-    return results.find_result(session, image_id, keyring=portal().keyring).image
+    result = results.find_result(session, image_id, keyring=portal().keyring)
+    if result.erased:
+        raise ErasedSubject("The patient of this image was erased: nothing of it is shown any more.")
+    return result.image
+
+
+def _derived(image_id: UUID) -> Derived:
+    with department_session() as session:
+        prediction = _promised(session, image_id).prediction
+    if prediction is None:
+        abort(404)
+    return read_derived(_derived_object(portal().store, prediction.derived_key), prediction.derived_index)
+
+
+@lru_cache(maxsize=64)
+def _derived_object(store: ObjectStore, key: str) -> bytes:
+    """One object serves up to 64 images (250 kB), so that a page of thumbnails is a handful of reads."""
+    return store.get(key)
+
+
+def _bytes(content: bytes, kind: str, name: str) -> Response:
+    answer = Response(content, mimetype=kind)
+    answer.headers["Content-Disposition"] = f'inline; filename="{name}"'
+    # An image never changes, but who may see it does: no shared cache, and not for long.
+    answer.headers["Cache-Control"] = "private, max-age=3600"
+    return answer

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from dermabatch.audit import checkpoints
-from dermabatch.audit.chain import GENESIS, Link, Progress, Walk, walk
+from dermabatch.audit.chain import GENESIS, Link, Progress, Walk, nowhere, walk
 from dermabatch.audit.checkpoints import Checkpoint, TrustedKeys
 from dermabatch.audit.reading import demand_auditor, link_at, stream, tail
 from dermabatch.audit.tables import AuditCheckpoint
@@ -61,16 +61,14 @@ def verify(
     started = time.perf_counter()
     trusted = checkpoints.trust(verify_key, *retired_keys)
     try:
-        newest = checkpoints.newest(store, trusted)
-        walked, compared = walk_since(session, newest, progress), int(newest is not None)
-        if full or walked.problem:
+        walked = None if full else walk_since(session, checkpoints.newest(store, trusted), progress)
+        if walked is None or walked.problem:
             # Only the whole walk names the first event that does not fit.
             signed = _every_checkpoint(session, store, trusted)
             walked = walk(stream(session), start=GENESIS, checkpoints=signed, progress=progress)
-            compared = len(signed)
     except CheckpointRefused as error:
-        walked, compared = Walk(0, GENESIS, GENESIS, None, str(error)), 0
-    return conclude(walked, checkpoints=compared, started=started)
+        return conclude(nowhere(str(error)), started)
+    return conclude(walked, started)
 
 
 def walk_since(session: Session, checkpoint: Checkpoint | None, progress: Progress = lambda _: None) -> Walk:
@@ -83,15 +81,15 @@ def walk_since(session: Session, checkpoint: Checkpoint | None, progress: Progre
         # The walk itself says which is missing: the end from here on, or the one event it begins with.
         start = min(tail(session), Link(before - 1, b""))
     return walk(
-        stream(session, after=start.seq),
+        stream(session, first=start.seq + 1),
         start=start,
         checkpoints={checkpoint.link.seq: checkpoint.link.hash},
         progress=progress,
     )
 
 
-def conclude(walked: Walk, *, checkpoints: int, started: float) -> Verification:
-    """A walk as a verdict; `started` is `time.perf_counter()` at the beginning."""
+def conclude(walked: Walk, started: float) -> Verification:
+    """A walk as a verdict; `started` is what `time.perf_counter()` said before it."""
     return Verification(
         ok=not walked.problem,
         events=walked.events,
@@ -99,7 +97,7 @@ def conclude(walked: Walk, *, checkpoints: int, started: float) -> Verification:
         signed_through=walked.signed.seq,
         first_bad_seq=walked.first_bad_seq,
         problem=walked.problem,
-        checkpoints=checkpoints,
+        checkpoints=walked.checkpoints,
         seconds=time.perf_counter() - started,
     )
 
@@ -124,6 +122,7 @@ def _every_checkpoint(session: Session, store: ObjectStore, trusted: TrustedKeys
 
 
 def checkpoint_rows(session: Session) -> Mapping[int, Checkpoint]:
+    """The checkpoints that the database holds, by `seq`; their signatures are not yet verified."""
     rows = session.scalars(sa.select(AuditCheckpoint))
     return {
         row.seq: Checkpoint(Link(row.seq, row.hash), row.signed_at, row.key_id, row.signature) for row in rows

@@ -1,0 +1,108 @@
+"""Real services for the tests that need them, started once a session and empty for each test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from redis import Redis
+
+import migrations
+from dermabatch.database import Sessions, connect
+from dermabatch.database_roles import OWNER
+from dermabatch.embedded import EmbeddedServices
+from dermabatch.errors import ConfigurationError, ServiceUnavailable
+from dermabatch.objects import S3ObjectStore
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[EmbeddedServices]:
+    """PostgreSQL, Redis and S3 storage of this session. Missing ones skip a test on a laptop and fail it in CI."""
+    # Not pytest's own folder: that is private to root, and PostgreSQL runs under another account.
+    folder = Path(tempfile.mkdtemp(prefix="dermabatch-tests-"))
+    running = EmbeddedServices(folder)
+    try:
+        running.__enter__()
+    except (ConfigurationError, ServiceUnavailable) as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"the services did not start: {error}")
+    try:
+        yield running
+    finally:
+        running.__exit__(None, None, None)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def redis_url(services: EmbeddedServices) -> str:
+    """An empty Redis."""
+    with Redis.from_url(services.redis_url) as client:
+        client.flushall()
+    return services.redis_url
+
+
+@pytest.fixture
+def object_store(services: EmbeddedServices) -> S3ObjectStore:
+    """An empty bucket."""
+    store = S3ObjectStore(
+        services.s3_endpoint, f"test-{uuid4()}", services.s3_access_key, services.s3_secret_key
+    )
+    store.ensure_bucket()
+    return store
+
+
+class Database:
+    """A migrated database of one test's own, reached as "owner", "web", "worker", "chainer" or superuser "postgres"."""
+
+    def __init__(self, services: EmbeddedServices, name: str) -> None:
+        self.name = name
+        self._services = services
+        self._sessions: dict[str, Sessions] = {}
+
+    def url(self, role: str) -> str:
+        return self._services.postgres_url(role, self.name)
+
+    def sessions(self, role: str) -> Sessions:
+        if role not in self._sessions:
+            self._sessions[role] = connect(self.url(role))
+        return self._sessions[role]
+
+    def close(self) -> None:
+        for sessions in self._sessions.values():
+            sessions.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(services: EmbeddedServices) -> str:
+    """The name of a database with every migration run and nothing in it."""
+    name = "template_migrated"
+    _as_superuser(services, f"CREATE DATABASE {name} OWNER {OWNER}")
+    migrations.upgrade(services.postgres_url("owner", name))
+    return name
+
+
+@pytest.fixture
+def database(services: EmbeddedServices, migrated_template: str) -> Iterator[Database]:
+    """A copy of the migrated template."""
+    name = f"test_{uuid4().hex}"
+    _as_superuser(services, f"CREATE DATABASE {name} TEMPLATE {migrated_template} OWNER {OWNER}")
+    copy = Database(services, name)
+    yield copy
+    copy.close()
+    _as_superuser(services, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _as_superuser(services: EmbeddedServices, statement: str) -> None:
+    url = services.postgres_url("postgres", "postgres").replace("+psycopg2", "")
+    connection = psycopg2.connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()

@@ -1,0 +1,43 @@
+"""The JSON API under /api/v1: the same objects as the pages, for programs.
+
+A program shows a bearer token and nothing else: cookies are not looked at, so that no other site can make a browser
+use it. Errors are problem details (RFC 9457), made in `webui.errors` like those of the pages.
+"""
+
+from flask import Flask
+from flask_smorest import Api
+
+from webui.api import audit, batches, docs, images, me, models
+from webui.api.access import BEARER, authenticate
+from webui.security import csrf
+
+_SUBJECTS = (batches, images, models, audit, me)
+
+_DESCRIPTION = """Classifies batches of dermatoscopic images of skin lesions.
+
+Assistive use only. Not a medical device. A clinician decides.
+
+Make a token on your account page, or with `dermabatch users token`. Each call leaves one event in the audit trail."""
+
+
+def register_api(app: Flask) -> None:
+    """Give the application every resource, the OpenAPI document at /api/v1/openapi.json and /api/docs."""
+    app.config.update(
+        API_TITLE="Dermabatch",
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/api/v1",
+        API_SPEC_OPTIONS={
+            "info": {
+                "description": _DESCRIPTION,
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "components": {"securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}}},
+        },
+    )
+    api = Api(app)
+    for subject in _SUBJECTS:
+        subject.blueprint.before_request(authenticate)
+        csrf.exempt(subject.blueprint)
+        api.register_blueprint(subject.blueprint)
+    app.register_blueprint(docs.blueprint)

@@ -1,0 +1,26 @@
+"""Who am I?"""
+
+from typing import Any
+
+from flask_smorest import Blueprint
+
+from webui.api import schemas
+from webui.api.access import BEARER, caller, token_scopes
+
+blueprint = Blueprint("api_me", __name__, url_prefix="/api/v1", description="The token itself")
+
+
+@blueprint.get("/me")
+@blueprint.response(200, schemas.Me)
+@blueprint.doc(security=[{BEARER: []}])
+def show() -> dict[str, Any]:
+    """Whom the token acts for, and what it may do."""
+    user = caller()
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "department": user.department.name,
+        "roles": sorted(role.name for role in user.roles),
+        "scopes": token_scopes(),
+    }

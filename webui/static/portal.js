@@ -1,0 +1,59 @@
+// What makes pages pleasant; everything works without it.
+"use strict";
+(() => {
+  const SLOW_AFTER_MS = 6000;
+
+  // Copy buttons.
+  function showCopyButtons(root) {
+    for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+  }
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.classList.add("copied");
+    setTimeout(() => button.classList.remove("copied"), 1200);
+  });
+
+  // Lists narrow as soon as something is chosen.
+  for (const form of document.querySelectorAll("[data-submit-on-change]")) {
+    form.classList.add("scripted");
+    form.addEventListener("change", () => {
+      for (const field of form.elements) if (field.value === "") field.disabled = true;
+      form.requestSubmit();
+    });
+  }
+
+  document.addEventListener("submit", (event) => {
+    const question = event.target.dataset.confirm;
+    if (question && !confirm(question)) event.preventDefault();
+  });
+
+  // A menu closes when something else is touched.
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+  });
+
+  // A page that is watched says when it last heard from the server; the next poll comes by itself.
+  let heardAt = Date.now();
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.successful) heardAt = Date.now();
+  });
+  function tellHeard() {
+    const word = document.querySelector("[data-heard]");
+    if (!word) return;
+    const silent = Date.now() - heardAt;
+    word.classList.toggle("silent", silent > SLOW_AFTER_MS);
+    word.textContent = silent > SLOW_AFTER_MS
+      ? `no answer for ${Math.round(silent / 1000)} s, trying again; the work goes on`
+      : silent < 2500 ? "live" : `heard from the server ${Math.round(silent / 1000)} s ago`;
+  }
+  setInterval(tellHeard, 1000);
+  tellHeard();
+
+  document.body.addEventListener("htmx:afterSwap", (event) => { showCopyButtons(event.detail.target.ownerDocument); tellHeard(); });
+  showCopyButtons(document);
+})();
