@@ -181,14 +181,16 @@ def portal_command(address: str) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "webui.wsgi:create()", "--bind", address),
         *("--worker-class", "gthread", "--workers", "1", "--threads", str(PORTAL_THREADS)),
-        *("--timeout", "120", "--graceful-timeout", "8", "--worker-tmp-dir", "/dev/shm"),  # noqa: S108
+        *("--no-control-socket", "--timeout", "120", "--graceful-timeout", "8", "--worker-tmp-dir", "/dev/shm"),  # noqa: S108
     ]
 
 
 def _settings(services: EmbeddedServices, common: Mapping[str, str]) -> Settings:
     names = {**services.environment("web"), **common}
     prefix = "DERMABATCH_"
-    return Settings(**{name.removeprefix(prefix).lower(): value for name, value in names.items()})
+    return Settings.model_validate(
+        {name.removeprefix(prefix).lower(): value for name, value in names.items()}
+    )
 
 
 def _settings_of_programs(folder: Path, overrides: Mapping[str, str]) -> dict[str, str]:

@@ -60,9 +60,8 @@ def _make_roles(settings: MigrationSettings, superuser_url: str) -> None:
     passwords = {str(url.username): str(url.password) for url in urls}
     unknown = set(database_roles.LOGIN_ROLES) ^ set(passwords)
     if unknown:
-        raise ConfigurationError(
-            f"Expected the roles {', '.join(database_roles.LOGIN_ROLES)} in the URLs. Wrong: {', '.join(sorted(unknown))}"
-        )
+        roles = ", ".join(database_roles.LOGIN_ROLES)
+        raise ConfigurationError(f"Expected one URL for each of the roles {roles}.")
     name = str(urls[0].database)
     # CREATE DATABASE runs in no transaction.
     engine = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)

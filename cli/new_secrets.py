@@ -21,7 +21,9 @@ def new_secrets(folder: Path) -> None:
     Back the folder up apart from the data: without `master_key` no stored image can be read again.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise Conflict(f"{folder} is not empty. Existing secrets are never overwritten: choose another folder.")
+        raise Conflict(
+            f"{folder} is not empty. Existing secrets are never overwritten: choose another folder."
+        )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, value in _generate().items():
         path = folder / name

@@ -14,6 +14,7 @@ from dermabatch.errors import ObjectExists, ObjectMissing, ObjectStoreUnavailabl
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
+    from types_boto3_s3.type_defs import PutObjectRequestTypeDef
 
     from dermabatch.settings import Settings
 
@@ -130,15 +131,16 @@ class S3ObjectStore:
 
     def put(self, key: str, data: bytes, *, sha256: str | None = None, if_absent: bool = False) -> None:
         digest = bytes.fromhex(sha256) if sha256 else hashlib.sha256(data).digest()
-        condition = {"IfNoneMatch": "*"} if if_absent else {}
+        request: PutObjectRequestTypeDef = {
+            "Bucket": self._bucket,
+            "Key": key,
+            "Body": data,
+            "ChecksumSHA256": base64.b64encode(digest).decode(),
+        }
+        if if_absent:
+            request["IfNoneMatch"] = "*"
         with _translated("put", key):
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=data,
-                ChecksumSHA256=base64.b64encode(digest).decode(),
-                **condition,
-            )
+            self._client.put_object(**request)
 
     def get(self, key: str) -> bytes:
         with _translated("get", key):

@@ -1,9 +1,8 @@
 """Files in, assessments out, in this process: the worker's arithmetic without its queue, database and storage."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +12,14 @@ from dermabatch.artifacts import Manifest
 from dermabatch.engines.base import Engine
 from dermabatch.errors import DecoderDied, ImageRejected
 from dermabatch.imaging.inspection import Inspected, inspect
+from dermabatch.imaging.limits import check_bytes
+from dermabatch.imaging.operations import Decoded
 from dermabatch.imaging.quality import Quality
-from dermabatch.imaging.sandbox import Decoded, DecoderPool
+from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.triage import Assessment, assess
 
 CHUNK_IMAGES: Final = 64
-"""As many as a worker takes at once; enough to keep every core busy, few enough to show progress."""
+"""As many as a worker takes at once: enough to keep every core busy, few enough to show progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,14 @@ class Unreadable:
     message: str
 
 
-Outcome = Predicted | Unreadable
+Opened = tuple[Path, Inspected | Unreadable]
+Seen = tuple[Path, Decoded | Unreadable]
 
 
 def predict(
-    paths: Iterable[Path], *, engine: Engine, manifest: Manifest, decoders: DecoderPool
-) -> Iterator[list[Outcome]]:
-    """Classify files, a chunk at a time and in their order; the next chunk is decoded meanwhile.
+    paths: Sequence[Path], *, engine: Engine, manifest: Manifest, decoders: DecoderPool
+) -> Iterator[list[Predicted | Unreadable]]:
+    """Classify files in their order, a chunk at a time; the next chunk is decoded meanwhile.
 
     Args:
         paths: JPEG, PNG or DICOM files.
@@ -54,10 +56,61 @@ def predict(
         decoders: started before the engine was loaded.
 
     Yields:
-        One outcome for each of up to `CHUNK_IMAGES` files.
+        One outcome for each of at most `CHUNK_IMAGES` files.
     """
-    waiting = iter(paths)
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
+    decoding: Future[list[Seen]] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as read_ahead:
+        for start in range(0, len(paths), CHUNK_IMAGES):
+            next_chunk = paths[start : start + CHUNK_IMAGES]
+            ahead = read_ahead.submit(_decode, next_chunk, decoders, engine.input_size)
+            if decoding is not None:
+                yield _classify(decoding.result(), engine, manifest)
+            decoding = ahead
+        if decoding is not None:
+            yield _classify(decoding.result(), engine, manifest)
 
-        def decode_next() -> Future[list[Decoded | Unreadable]] | None:
-            ...
+
+def _decode(paths: Sequence[Path], decoders: DecoderPool, size: int) -> list[Seen]:
+    opened = [(path, _open(path, decoders)) for path in paths]
+    pictures = [(found.stripped, found.orientation) for _, found in opened if isinstance(found, Inspected)]
+    decoded = iter(decoders.decode(pictures, size))
+    return [
+        (path, found if isinstance(found, Unreadable) else _readable(path, next(decoded)))
+        for path, found in opened
+    ]
+
+
+def _open(path: Path, decoders: DecoderPool) -> Inspected | Unreadable:
+    if not path.is_file():  # reading a pipe would wait for ever
+        return Unreadable(path, "unreadable", "not a file")
+    try:
+        check_bytes(path.stat().st_size)
+        return inspect(path.read_bytes(), path.name, extract_dicom=decoders.extract_dicom)
+    except OSError as error:
+        return Unreadable(path, "unreadable", f"the file cannot be read: {error.strerror}")
+    except (ImageRejected, DecoderDied) as error:
+        return _unreadable(path, error)
+
+
+def _readable(path: Path, outcome: Decoded | ImageRejected | DecoderDied) -> Decoded | Unreadable:
+    return outcome if isinstance(outcome, Decoded) else _unreadable(path, outcome)
+
+
+def _unreadable(path: Path, error: ImageRejected | DecoderDied) -> Unreadable:
+    return Unreadable(path, error.reason if isinstance(error, ImageRejected) else error.code, str(error))
+
+
+def _classify(seen: Sequence[Seen], engine: Engine, manifest: Manifest) -> list[Predicted | Unreadable]:
+    decoded = [found for _, found in seen if isinstance(found, Decoded)]
+    assessments = iter(_assess(decoded, engine, manifest))
+    return [
+        Predicted(path, next(assessments), found.quality) if isinstance(found, Decoded) else found
+        for path, found in seen
+    ]
+
+
+def _assess(decoded: Sequence[Decoded], engine: Engine, manifest: Manifest) -> list[Assessment]:
+    if not decoded:
+        return []
+    output = engine.run(np.stack([picture.pixels for picture in decoded]))
+    return assess(output.logits, manifest, [picture.quality for picture in decoded])

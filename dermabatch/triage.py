@@ -112,7 +112,9 @@ def _assessment(scores: Vector, probabilities: Vector, quality: Quality, manifes
     malignant = float(probabilities[list(MALIGNANT_INDICES)].sum())
     predicted = scores.argmax()
     in_set = 1 - probabilities <= manifest.conformal.quantile
-    in_set[predicted] = True  # a set without the class shown beside it would puzzle, and one more only covers more
+    in_set[predicted] = (
+        True  # a set without the class shown beside it would puzzle, and one more only covers more
+    )
     triage, reason = _triage(float(probabilities[_MELANOMA]), malignant, manifest.thresholds, quality)
     return Assessment(
         scores=tuple(scores.tolist()),

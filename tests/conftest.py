@@ -1,10 +1,10 @@
 """Real services for the tests that need them, started once a session and empty for each test."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import psycopg2
@@ -22,20 +22,21 @@ from dermabatch.objects import S3ObjectStore
 @pytest.fixture(scope="session")
 def services() -> Iterator[EmbeddedServices]:
     """PostgreSQL, Redis and S3 storage of this session. Missing ones skip a test on a laptop and fail it in CI."""
-    # Not pytest's own folder: that is private to root, and PostgreSQL runs under another account.
-    folder = Path(tempfile.mkdtemp(prefix="dermabatch-tests-"))
-    running = EmbeddedServices(folder)
-    try:
-        running.__enter__()
-    except (ConfigurationError, ServiceUnavailable) as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"the services did not start: {error}")
-    try:
+    with ExitStack() as stack:
+        # Not pytest's own folder: that is private to root, and PostgreSQL runs under another account.
+        folder = stack.enter_context(
+            TemporaryDirectory(prefix="dermabatch-tests-", ignore_cleanup_errors=True)
+        )
+        try:
+            running = stack.enter_context(EmbeddedServices(Path(folder)))
+        except (ConfigurationError, ServiceUnavailable) as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"the services did not start: {error}")
+        # These tests kill processes, never the machine.
+        _as_superuser(running, "ALTER SYSTEM SET fsync = off")
+        _as_superuser(running, "SELECT pg_reload_conf()")
         yield running
-    finally:
-        running.__exit__(None, None, None)
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -46,14 +47,19 @@ def redis_url(services: EmbeddedServices) -> str:
     return services.redis_url
 
 
-@pytest.fixture
-def object_store(services: EmbeddedServices) -> S3ObjectStore:
-    """An empty bucket."""
-    store = S3ObjectStore(
-        services.s3_endpoint, f"test-{uuid4()}", services.s3_access_key, services.s3_secret_key
-    )
+@pytest.fixture(scope="session")
+def bucket(services: EmbeddedServices) -> S3ObjectStore:
+    store = S3ObjectStore(services.s3_endpoint, "tests", services.s3_access_key, services.s3_secret_key)
     store.ensure_bucket()
     return store
+
+
+@pytest.fixture
+def object_store(bucket: S3ObjectStore) -> Iterator[S3ObjectStore]:
+    """An empty bucket."""
+    yield bucket
+    for info in bucket.list(""):
+        bucket.delete(info.key)
 
 
 class Database:
@@ -99,10 +105,6 @@ def database(services: EmbeddedServices, migrated_template: str) -> Iterator[Dat
 
 def _as_superuser(services: EmbeddedServices, statement: str) -> None:
     url = services.postgres_url("postgres", "postgres").replace("+psycopg2", "")
-    connection = psycopg2.connect(url)
-    try:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-    finally:
-        connection.close()
+        cursor.execute(statement)

@@ -27,6 +27,11 @@ def department_session() -> AbstractContextManager[Session]:
     return portal().sessions.begin(department=person().department_id)
 
 
+def auditor_session() -> AbstractContextManager[Session]:
+    """As `department_session`, and sees the audit events of every department; for administrators."""
+    return portal().sessions.begin(department=person().department_id, auditor=True)
+
+
 def only_for(blueprint: Blueprint, *roles: str) -> None:
     """Let people with one of these roles into a blueprint; without roles, everybody who has signed in."""
     blueprint.before_request(guard(*roles))

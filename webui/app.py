@@ -15,6 +15,10 @@ from webui.portal import Portal
 from webui.spool import SpoolingRequest
 
 
+_DECODERS = 2
+"""Pictures that may be rendered at the same time; each holds a process of 72 MB."""
+
+
 def create_app(
     settings: Settings,
     *,
@@ -38,7 +42,7 @@ def create_app(
         store=store or _storage(settings),
         keyring=KeyRing(settings.master_key),
         wake_up=wake_up or WakeUp(settings),
-        decoders=decoders or DecoderPool(_DECODERS, input_size=_THUMBNAILS_ONLY),
+        decoders=decoders or DecoderPool(_DECODERS),
     )
     app = Flask("webui")
     app.request_class = SpoolingRequest
@@ -54,3 +58,13 @@ def create_app(
     register_api(app)
     errors.install(app)
     return app
+
+
+def _storage(settings: Settings) -> ObjectStore:
+    return S3ObjectStore(
+        settings.s3_endpoint,
+        settings.s3_bucket,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        settings.s3_region,
+    )

@@ -81,6 +81,11 @@ class People(UserDatastore):
     def commit(self) -> None:
         """Nothing is left to commit: `put` has."""
 
+    def end_sessions(self, person: Person) -> None:
+        """Make every cookie of the person worthless, on every device."""
+        self.set_uniquifier(person)
+        self.put(person)
+
     def signed_in(self, person: Person) -> None:
         """Remember this sign-in and the one before it."""
         change = sa.update(User).where(User.id == person.id)

@@ -9,9 +9,9 @@ import structlog
 from celery import signals
 
 from dermabatch import ledger, model_store
-from dermabatch.artifacts import read_artifact
 from dermabatch.audit import Action, Actor, ActorKind, Outcome, append
 from dermabatch.audit import Event as AuditEvent
+from dermabatch.cores import available_cores
 from dermabatch.database import Sessions, connect
 from dermabatch.engines import check_golden, load_engine
 from dermabatch.errors import ArtifactRefused, DermabatchError
@@ -42,7 +42,7 @@ def main() -> None:
     store = S3ObjectStore.from_settings(settings)
     stopping = Event()
     # Decoders are forked before any framework is loaded: TensorFlow does not survive a fork.
-    with DecoderPool(settings.decoders or len(os.sched_getaffinity(0))) as decoders:
+    with DecoderPool(settings.decoders or available_cores()) as decoders:
         leases = LeaseKeeper(
             sessions,
             lease_seconds=settings.lease_seconds,
@@ -81,19 +81,20 @@ def _serve(settings: Settings, pipeline: Pipeline, stopping: Event, name: str) -
         without_mingle=True,
         without_heartbeat=True,
         loglevel=settings.log_level,
+        quiet=True,
     ).start()
 
 
 def _serving(settings: Settings, sessions: Sessions, store: ObjectStore, actor: Actor) -> Serving:
     def active_digest() -> str | None:
         with sessions.begin() as session:
-            return model_store.active_digest(session)
+            model = model_store.active_model(session)
+        return None if model is None else model.digest
 
     def load(digest: str) -> ServedModel:
-        folder = model_store.fetch(
+        artifact = model_store.fetch(
             digest, store=store, cache=settings.model_cache, verify_key=settings.verify_key
-        ).folder
-        artifact = read_artifact(folder, expected_digest=digest, verify_key=settings.verify_key)
+        )
         engine = load_engine(artifact.folder, artifact.manifest, settings.engine)
         check_golden(engine, artifact)
         return ServedModel(artifact, engine, settings.engine)

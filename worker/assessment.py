@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from dermabatch.derived import Derived
-from dermabatch.imaging.sandbox import Decoded
+from dermabatch.imaging.operations import Decoded
 from dermabatch.triage import Assessment, assess
 from worker.serving import ServedModel
 

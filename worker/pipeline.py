@@ -1,4 +1,4 @@
-"""One chunk, from its claim to its record. No transaction is open while images are fetched, decoded or classified."""
+"""One chunk, from its claim to its record. No transaction is open while images are fetched, decoded and classified."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from threading import Lock
 from uuid import UUID
 
 import structlog
+from dermabatch.packs import open_sealed
 from sqlalchemy.exc import OperationalError
 
 from dermabatch import ledger
@@ -23,10 +24,10 @@ from dermabatch.errors import (
     SealBroken,
     ServiceUnavailable,
 )
-from dermabatch.imaging.sandbox import Decoded, DecoderPool
+from dermabatch.imaging.operations import Decoded
+from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.lifecycle import Queue
 from dermabatch.objects import ObjectStore
-from dermabatch.packs import open_sealed
 from dermabatch.settings import Settings
 from dermabatch.subjects import KeyRing
 from worker.assessment import Finding, assess_images
@@ -77,6 +78,14 @@ class Pipeline:
         self._actor = actor
         self._name = name
         self._bulk = BulkSlots(max(1, settings.worker_slots - 1))
+
+    def warm_up(self) -> None:
+        """Load the model before the first claim; without an active one there is nothing to load yet."""
+        try:
+            with self._serving.current():
+                pass
+        except ServiceUnavailable as error:
+            log.warning("no_model_yet", error=str(error))
 
     def claim_and_classify(self) -> bool:
         """Work on the best chunk that waits; False where none does.

@@ -128,7 +128,7 @@ def _serve(pipe: Connection, folder: Path, digest: str, engine_kind: EngineKind)
     """Body of the child. It ends when the parent's end of the pipe closes, whatever the reason."""
     artifact = read_artifact(folder, expected_digest=digest, verify_key=None)
     # Decoders first: loading TensorFlow before a fork hangs.
-    with DecoderPool(1, input_size=artifact.manifest.input_size) as decoders:
+    with DecoderPool(1) as decoders:
         model = ServedModel(
             artifact, load_engine(artifact.folder, artifact.manifest, engine_kind), engine_kind
         )

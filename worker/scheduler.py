@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from dermabatch import ledger
-from dermabatch.audit import Chainer
+from dermabatch.audit import Actor, ActorKind, Chainer
 from dermabatch.database import Sessions, connect
 from dermabatch.errors import ConfigurationError, ServiceUnavailable
 from dermabatch.intake import collect_orphans
@@ -24,6 +24,7 @@ from dermabatch.settings import Settings, load_settings
 log = structlog.get_logger(__name__)
 
 _ORPHANS_EVERY_SECONDS = 60
+_ACTOR = Actor(None, ActorKind.SERVICE, "scheduler")
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Sweeper:
             self._return_lapsed()
             self._wake_workers()
             if time.monotonic() >= self.orphans_due:
-                collect_orphans(self.sessions, self.store)
+                collect_orphans(sessions=self.sessions, store=self.store, actor=_ACTOR)
                 self.orphans_due = time.monotonic() + _ORPHANS_EVERY_SECONDS
         except (SQLAlchemyError, ServiceUnavailable) as error:
             log.warning("sweep_failed", error=str(error), remedy="tried again in the next round")

@@ -21,7 +21,7 @@ def register(app: Celery, pipeline: Pipeline, stopping: Event) -> None:
         stopping: set when the worker is told to stop: finish the chunk in hand, claim no other.
     """
 
-    @app.task(name=WORK_TASK, ignore_result=True)
+    @app.task(name=WORK_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def work() -> None:
         try:
             while not stopping.is_set() and pipeline.claim_and_classify():

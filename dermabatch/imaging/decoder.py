@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from dermabatch.errors import DecoderDied, ImageRejected, ServiceUnavailable
 from dermabatch.imaging.decoder_wire import MAX_MESSAGE, pack, shared_memory, unpack
@@ -14,6 +14,7 @@ from dermabatch.imaging.forkserver import Forkserver
 from dermabatch.imaging.rejection import RejectionReason
 
 Result = TypeVar("Result")
+Outcome: TypeAlias = Result | ImageRejected | DecoderDied
 _START_SECONDS: Final = 30.0
 _KEPT_MEMORY: Final = 8 * 2**20
 """Bytes that an idle decoder's shared memory may hold; a run that used more gives its pages back."""
@@ -38,6 +39,11 @@ class Job(Generic[Result]):
     read: Callable[[dict[str, Any], bytes, memoryview], Result]
     arguments: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def memory(self) -> int:
+        """Bytes of shared memory that it needs."""
+        return len(self.data) + self.result_room
+
 
 class Decoder:
     """A confined process and the memory shared with it; used by one thread at a time.
@@ -55,15 +61,16 @@ class Decoder:
         self.missing: tuple[str, ...] = ()
         self._start()
 
-    def run(self, jobs: Sequence[Job[Result]]) -> list[Result | ImageRejected | DecoderDied]:
+    def run(self, jobs: Sequence[Job[Result]]) -> list[Outcome[Result]]:
         """Outcomes in the order of the jobs. A job that stops the process costs no other job anything.
 
         Raises:
             ServiceUnavailable: no process can be started.
         """
-        outcomes: list[Result | ImageRejected | DecoderDied] = []
+        outcomes: list[Outcome[Result]] = []
         while len(outcomes) < len(jobs):
-            outcomes += self._run_until_death(jobs[len(outcomes) :])
+            next_outcomes = self._run_until_death(jobs[len(outcomes) :])
+            outcomes += next_outcomes
         return outcomes
 
     def close(self) -> None:
@@ -74,20 +81,21 @@ class Decoder:
         self._memory.close()
         os.close(self._memory_fd)
 
-    def _run_until_death(self, jobs: Sequence[Job[Result]]) -> list[Result | ImageRejected | DecoderDied]:
+    def _run_until_death(self, jobs: Sequence[Job[Result]]) -> list[Outcome[Result]]:
         """Outcomes of all jobs, or of the first ones where the last of these stopped the process."""
         rooms = self._send(jobs)
-        outcomes: list[Result | ImageRejected | DecoderDied] = []
+        outcomes: list[Outcome[Result]] = []
         for job, room in zip(jobs, rooms, strict=True):
             try:
-                outcomes.append(self._outcome(job, room))
+                outcome = self._outcome(job, room)
+                outcomes.append(outcome)
             except _Died as death:
                 self._connection.close()
                 how = self._forkserver.end(self._pid)
                 outcomes.append(DecoderDied(f"the decoder {death or how} while it held this picture"))
                 self._start()
                 break
-        if sum(len(job.data) + job.result_room for job in jobs) > _KEPT_MEMORY:
+        if sum(job.memory for job in jobs) > _KEPT_MEMORY:
             self._memory.madvise(mmap.MADV_REMOVE)
         return outcomes
 
@@ -152,5 +160,5 @@ class Decoder:
         self.missing = (*unpack(hello)[0]["missing"], *(() if self._sealed else ("sealed memory",)))
 
 
-class _Died(Exception):
+class _Died(Exception):  # noqa: N818 - it never leaves this file
     """The process is dead, or must be."""

@@ -22,8 +22,7 @@ def run_decoder(
 ) -> None:
     """Confine this process, say so, and serve jobs until the pool hangs up.
 
-    An answer goes out after each job, so that the first job without an answer is the one that was being worked on
-    when a decoder died.
+    An answer goes out after each job: when a decoder dies, the first job without an answer is the one it held.
     """
     memory = mmap.mmap(memory_fd, 0)
     complaints = CodecComplaints()
@@ -41,7 +40,7 @@ def run_decoder(
 
 
 class CodecComplaints:
-    """What libjpeg says on standard error, its only way to tell that it filled a hole in a picture with grey."""
+    """What libjpeg says on standard error: its only way to tell that it filled a hole in a picture with grey."""
 
     def __init__(self) -> None:
         self.fd, writing = os.pipe2(os.O_NONBLOCK)
@@ -71,12 +70,8 @@ def _answer(
     except ImageRejected as rejection:
         return pack({"rejected": rejection.reason, "message": str(rejection)})
     except (cv2.error, MemoryError) as error:
-        return pack(
-            {
-                "rejected": RejectionReason.UNDECODABLE,
-                "message": f"the picture cannot be decoded within the decoder's memory ({type(error).__name__})",
-            }
-        )
+        message = f"the picture cannot be decoded within the memory of a decoder ({type(error).__name__})"
+        return pack({"rejected": RejectionReason.UNDECODABLE, "message": message})
     return answer
 
 

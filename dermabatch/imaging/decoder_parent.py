@@ -1,7 +1,8 @@
 """The small program that decoders are forked from: `python -m dermabatch.imaging.decoder_parent`.
 
-It loads what a decoder needs once, holds no framework, no secret and no connection, and lives as long as the pool
-holds the other end of its control socket. It alone ends decoders: only a parent can be sure whose process id it is.
+It loads what a decoder needs once, holds no framework, no secret and no connection, and lives as long as the
+pool holds the other end of its control socket. It alone ends decoders: only a parent can be sure that a process
+id still belongs to its child.
 """
 
 import gc
@@ -20,7 +21,7 @@ from dermabatch.imaging.decoder_wire import MAX_MESSAGE, pack, unpack
 def main(control_fd: int, operations_name: str, memory_bytes: int) -> None:
     """Serve `spawn` and `end` until the pool is gone."""
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
-        # Ctrl-C and a supervisor's stop reach the whole group; the pool decides when its last picture is done.
+        # Ctrl-C and a supervisor's stop reach all processes; the pool decides when its last picture is done.
         signal.signal(asked_to_stop, signal.SIG_IGN)
     control = socket.socket(fileno=control_fd)
     operations = importlib.import_module(operations_name)
@@ -33,7 +34,8 @@ def main(control_fd: int, operations_name: str, memory_bytes: int) -> None:
             return
         request, _ = unpack(message)
         if request["do"] == "spawn":
-            pid = _spawn(*fds, operations, memory_bytes)
+            connection_fd, memory_fd = fds
+            pid = _spawn(connection_fd, memory_fd, operations, memory_bytes)
             decoders.add(pid)
             control.send(pack({"pid": pid}))
         else:

@@ -43,8 +43,8 @@ def shared_memory(size: int) -> tuple[int, bool]:
     """Nameless memory of `size` bytes for two processes; pages that nobody writes cost nothing.
 
     Returns:
-        Its file descriptor, and whether it is sealed: a decoder that cut unsealed memory would kill the pool's
-        process at its next read. Without memfd an unlinked temporary file takes its place.
+        Its file descriptor, and whether it is sealed: a decoder that cut unsealed memory would kill the
+        pool's process at its next read. Without memfd an unlinked temporary file takes its place.
     """
     try:
         fd = os.memfd_create("dermabatch-decoder", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

@@ -11,8 +11,8 @@ class DicomTags:
         patient: Patient ID (0010,0020).
         age: years, from Patient's Age (0010,1010); less than a year is 0.
         sex: "male" or "female", from Patient's Sex (0010,0040).
-        localization: where on the body, in lower case: the meaning of Anatomic Region Sequence (0008,2218), or
-            Body Part Examined (0018,0015).
+        localization: where on the body, in lower case: the meaning of Anatomic Region Sequence (0008,2218),
+            or Body Part Examined (0018,0015).
     """
 
     patient: str | None = None

@@ -16,7 +16,7 @@ def orientation_of(tiff: bytes) -> int:
         tiff: the block from its byte order mark on, without the "Exif" prefix of a JPEG.
 
     Returns:
-        1 to 8 as EXIF defines them; 1 (upright) where the block is damaged or says nothing, as every viewer does.
+        1 to 8 as EXIF defines them; 1, upright, where the block is damaged or silent: so does every viewer.
     """
     try:
         return _read_orientation(tiff)

@@ -1,4 +1,4 @@
-"""Is this file a picture we can judge? Answered at intake from signature, header and structure; nothing is decoded.
+"""Is this file a picture we can judge? Answered at intake from signature, header and structure, undecoded.
 
 What passes here may still fail in the one full decode, which is the worker's and sandboxed.
 """
@@ -54,7 +54,7 @@ def inspect(
     Args:
         data: the whole file.
         filename: as the sender calls it, with or without folders; only its suffix is looked at.
-        extract_dicom: `DecoderPool.extract_dicom`, which reads DICOM in the sandbox; without it DICOM is refused.
+        extract_dicom: `DecoderPool.extract_dicom`, which reads DICOM in the sandbox; DICOM is refused without.
 
     Raises:
         ImageRejected: the reason and a message for the person who sent the file.

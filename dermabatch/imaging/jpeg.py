@@ -1,8 +1,8 @@
-"""JPEG: walked segment by segment to its end marker and stripped of metadata without re-encoding (ITU-T T.81).
+"""JPEG: walked by segments to its end marker and stripped of metadata without re-encoding (ITU-T T.81).
 
 What stays: the coding segments, the scans, and the two that say how to read the colours (JFIF without its
-thumbnail, Adobe). ICC profiles go with the rest: neither training nor serving applies one, so the pixels mean the
-same without it, and a profile names the device.
+thumbnail, Adobe). ICC profiles go with the rest: neither training nor serving applies one, so the pixels mean
+the same without it, and a profile names the device.
 """
 
 import re
@@ -32,7 +32,7 @@ _UNREADABLE_FRAMES: Final = {
 _MAX_SCANS: Final = 100
 """An honest progressive file has about ten. Each costs a pass over all pixels: thousands are an attack."""
 
-# Within a scan FF 00 is a plain FF, FF D0 to D7 are restarts and FF FF is filling; anything else ends the scan.
+# Within a scan FF 00 is a plain FF, FF D0 to D7 are restarts, FF FF is filling; anything else ends it.
 _END_OF_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -50,7 +50,8 @@ def inspect_jpeg(data: bytes) -> Picture:
         data: the whole file, beginning with `SIGNATURE`.
 
     Raises:
-        ImageRejected: truncated, corrupt, too_large, too_small, unsupported_bit_depth, unsupported_encoding, cmyk.
+        ImageRejected: truncated, corrupt, too_large, too_small, cmyk, unsupported_bit_depth,
+            unsupported_encoding.
     """
     kept = [b"\xff\xd8"]
     orientation, frame, scans, at = UPRIGHT, None, 0, 2

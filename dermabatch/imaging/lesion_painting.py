@@ -10,14 +10,16 @@ from typing import Final, Literal, get_args
 import cv2
 import numpy as np
 import numpy.typing as npt
+from cv2.typing import MatLike
 
 Kind = Literal["nevus", "melanoma", "keratosis", "carcinoma", "vascular", "dermatofibroma"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 Field = npt.NDArray[np.float32]
 
-_SKINS: Final = np.float32(
-    [(238, 194, 178), (230, 176, 154), (214, 154, 126), (186, 126, 98), (142, 92, 68), (100, 64, 48)]
+_SKINS: Final = np.array(
+    [(238, 194, 178), (230, 176, 154), (214, 154, 126), (186, 126, 98), (142, 92, 68), (100, 64, 48)],
+    np.float32,
 )
 """RGB, about Fitzpatrick types I to VI."""
 
@@ -110,7 +112,7 @@ class _Canvas:
                 offset = np.float32(self.rng.uniform(-0.1, 0.8))
                 cloud = cover * _step((self._noise(3, 1.0) + self._noise(12, 0.4) - offset) * 1.2)
             tint = np.float32(self.rng.normal(0, 7))
-            self._lay((np.float32(colour) + tint) * np.float32(light), cloud)
+            self._lay((np.array(colour, np.float32) + tint) * np.float32(light), cloud)
 
     def structures(self, mask: Field, radius: Field, look: _Look) -> None:
         """What a dermatologist looks for inside the outline."""
@@ -159,8 +161,8 @@ class _Canvas:
 
     def _lay(self, colour: npt.ArrayLike, cover: Field) -> None:
         """A colour over the picture; `cover` is 1 where it hides what lies below."""
-        for plane, value in zip(self.picture, np.float32(colour), strict=True):
-            plane += (value - plane) * cover
+        for index, value in enumerate(np.asarray(colour, np.float32)):
+            self.picture[index] += (value - self.picture[index]) * cover
 
     def _grid(self, every: int) -> tuple[Field, Field]:
         """x and y from the middle, at every `every`th pixel."""
@@ -185,9 +187,11 @@ class _Canvas:
         frequency, turn = 2 * np.pi * self.rng.uniform(30, 42), self.rng.uniform(0, np.pi)
         total = np.zeros_like(x)
         for angle in (turn, turn + np.pi / 3, turn + 2 * np.pi / 3):
-            total += np.cos(x * np.float32(frequency * np.cos(angle)) + y * np.float32(frequency * np.sin(angle)))
+            total += np.cos(
+                x * np.float32(frequency * np.cos(angle)) + y * np.float32(frequency * np.sin(angle))
+            )
         lines = _step(-0.2 - total * 0.9) * np.clip(0.55 + self._noise(5, 0.5, every=2), 0, 1)
-        return cv2.resize(lines, (self.width, self.height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+        return np.asarray(cv2.resize(lines, (self.width, self.height), interpolation=cv2.INTER_LINEAR))
 
     def _dots(
         self, radius: Field, count: float, sizes: tuple[float, float], within: tuple[float, float]
@@ -216,7 +220,7 @@ class _Canvas:
                 cv2.polylines(drawn, [path], False, 255, self._pen(thickness), cv2.LINE_AA)
                 start = path[self.rng.integers(3, 10)].astype(np.float64)
                 heading += self.rng.choice([-0.7, 0.7])
-        return _unit(cv2.GaussianBlur(drawn, (3, 3), 0.8)) * _step((1.05 - radius) * 8)  # type: ignore[no-any-return]
+        return _unit(cv2.GaussianBlur(drawn, (3, 3), 0.8)) * _step((1.05 - radius) * 8)
 
     def _ruler(self) -> npt.NDArray[np.uint8]:
         """Millimetre marks along the lower edge."""
@@ -242,7 +246,7 @@ class _Canvas:
         turns = self.rng.normal(self.rng.normal(0, turning), turning, steps)
         headings = heading + np.cumsum(turns)
         moves = np.stack([np.cos(headings), np.sin(headings)], axis=1) * stride * self.edge
-        return (start + np.cumsum(moves, axis=0)).astype(np.int32)  # type: ignore[no-any-return]
+        return (start + np.cumsum(moves, axis=0)).astype(np.int32)
 
     def _blank(self) -> npt.NDArray[np.uint8]:
         return np.zeros((self.height, self.width), np.uint8)
@@ -263,5 +267,5 @@ def _between(radius: Field) -> Field:
     return np.clip(1.5 - 2.2 * np.abs(radius - np.float32(0.55)), 0.15, 1)  # type: ignore[no-any-return]
 
 
-def _unit(drawn: npt.NDArray[np.uint8]) -> Field:
+def _unit(drawn: MatLike) -> Field:
     return drawn.astype(np.float32) / np.float32(255)

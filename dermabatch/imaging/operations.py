@@ -6,6 +6,7 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+from cv2.typing import MatLike
 
 from dermabatch.errors import ImageRejected
 from dermabatch.imaging import dicom_reader, jpeg, png
@@ -73,12 +74,12 @@ def render(data: bytes | memoryview, orientation: int, longest_edge: int) -> byt
     Raises:
         ImageRejected: not_an_image, undecodable.
     """
-    picture = upright_rgb(data, orientation)
+    picture: MatLike = upright_rgb(data, orientation)
     height, width = picture.shape[:2]
     scale = min(1.0, longest_edge / max(height, width))
     if scale < 1:
         smaller = (max(1, round(width * scale)), max(1, round(height * scale)))
-        picture = cv2.resize(picture, smaller, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        picture = cv2.resize(picture, smaller, interpolation=cv2.INTER_AREA)
     return _jpeg(picture, 90)
 
 
@@ -121,20 +122,20 @@ def upright_rgb(data: bytes | memoryview, orientation: int) -> npt.NDArray[np.ui
         picture = cv2.rotate(picture, _TURNS[orientation])
     if orientation in _MIRRORED:
         picture = cv2.flip(picture, 1)
-    return picture  # type: ignore[return-value]
+    return np.asarray(picture, np.uint8)
 
 
-def _on_white(picture: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8] | None:
+def _on_white(picture: MatLike | None) -> MatLike | None:
     """A PNG as OpenCV reads it unchanged (grey, BGR or BGRA) as RGB, on the white that every viewer shows."""
     if picture is None:
         return None
     if picture.ndim == 2:
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
     rgb = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGB if picture.shape[2] == 4 else cv2.COLOR_BGR2RGB)
     if picture.shape[2] == 4 and picture[..., 3].min() < 255:
         alpha = cv2.cvtColor(picture[..., 3], cv2.COLOR_GRAY2RGB)
         rgb = cv2.add(cv2.multiply(rgb, alpha, scale=1 / 255), cv2.bitwise_not(alpha))
-    return rgb  # type: ignore[return-value]
+    return rgb
 
 
 def _thumbnail(pixels: npt.NDArray[np.uint8], width: int, height: int) -> bytes:
@@ -146,7 +147,7 @@ def _thumbnail(pixels: npt.NDArray[np.uint8], width: int, height: int) -> bytes:
     return _jpeg(cv2.resize(half, shape, interpolation=cv2.INTER_LINEAR), 80)
 
 
-def _jpeg(rgb: npt.NDArray[np.uint8], quality: int) -> bytes:
+def _jpeg(rgb: MatLike, quality: int) -> bytes:
     written, encoded = cv2.imencode(
         ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )

@@ -1,7 +1,7 @@
 """PNG: walked chunk by chunk to IEND and stripped of metadata without re-encoding (ISO/IEC 15948).
 
-What stays: the critical chunks and the transparency. Colour profiles and gamma go with the rest: neither training
-nor serving applies them, so the pixels mean the same without, and a profile names the device.
+What stays: the critical chunks and the transparency. Colour profiles and gamma go with the rest: neither
+training nor serving applies them, so the pixels mean the same without, and a profile names the device.
 """
 
 import struct

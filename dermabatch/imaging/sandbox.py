@@ -1,7 +1,7 @@
 """Untrusted pictures are decoded here, in processes that can do nothing else.
 
 `DecoderPool` forks its decoders from a small program without frameworks or secrets (`decoder_parent`). Each
-confines itself (`confinement`) before it sees a byte, and a picture that kills one costs no other picture anything.
+confines itself (`confinement`) before it sees a byte, and a picture that kills one costs no other anything.
 """
 
 import logging
@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from dermabatch.errors import DecoderDied, ImageRejected
-from dermabatch.imaging.decoder import Decoder, Job, Result
+from dermabatch.imaging.decoder import Decoder, Job, Outcome, Result
 from dermabatch.imaging.dicom import DicomImage, DicomTags
 from dermabatch.imaging.forkserver import Forkserver
 from dermabatch.imaging.limits import MAX_BYTES, check_bytes
@@ -24,7 +24,7 @@ from dermabatch.imaging.operations import Decoded
 from dermabatch.imaging.quality import Quality
 
 _MAX_BATCH: Final = 16
-"""Pictures that a decoder gets at once: enough that it never waits for the pool, few enough to share them out."""
+"""Pictures that a decoder gets at once: enough that it seldom waits for the pool, few enough to share out."""
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +41,6 @@ class DecoderPool:
 
     Args:
         processes: decoders that work at the same time.
-        input_size: the largest `size` that `decode` will be asked for, in pixels.
         wall_seconds: time that one picture may take.
         memory_bytes: memory that a decoder may take beyond what it holds when idle.
         operations: name of the module whose functions run inside the decoders.
@@ -57,14 +56,11 @@ class DecoderPool:
         self,
         processes: int,
         *,
-        input_size: int,
         wall_seconds: float = 5.0,
         memory_bytes: int = 512 * 2**20,
         operations: str = "dermabatch.imaging.operations",
     ) -> None:
         self._processes = processes
-        self._input_size = input_size
-        results = max(MAX_BYTES, _MAX_BATCH * input_size * input_size * 3)
         self._forkserver = Forkserver(operations, memory_bytes)
         self._idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
         # As many threads as decoders, so that a thread always finds an idle one.
@@ -72,7 +68,7 @@ class DecoderPool:
         missing: tuple[str, ...] = ()
         try:
             for _ in range(processes):
-                decoder = Decoder(self._forkserver, results + MAX_BYTES, wall_seconds)
+                decoder = Decoder(self._forkserver, 2 * MAX_BYTES, wall_seconds)
                 missing = decoder.missing
                 self._idle.put(decoder)
         except BaseException:
@@ -88,14 +84,12 @@ class DecoderPool:
         """Decode, preprocess and measure pictures, spread over all decoders.
 
         Args:
-            images: stripped JPEG or PNG of at most `limits.MAX_BYTES`, each with its EXIF orientation, 1 to 8.
+            images: stripped JPEG or PNG, at most `limits.MAX_BYTES`, each with its EXIF orientation, 1 to 8.
             size: edge of the square that the network takes, in pixels.
 
         Returns:
             One outcome for each picture, in the order they came.
         """
-        if size > self._input_size:
-            raise ValueError(f"expected a size of at most {self._input_size}, received {size}")
         jobs = [_decode_job(data, orientation, size) for data, orientation in images]
         running = [self._threads.submit(self._run, batch) for batch in _batches(jobs, self._processes)]
         return [outcome for batch in running for outcome in batch.result()]
@@ -141,7 +135,7 @@ class DecoderPool:
             raise outcome
         return outcome
 
-    def _run(self, jobs: Sequence[Job[Result]]) -> list[Result | ImageRejected | DecoderDied]:
+    def _run(self, jobs: Sequence[Job[Result]]) -> list[Outcome[Result]]:
         decoder = self._idle.get()
         try:
             return decoder.run(jobs)
@@ -150,16 +144,16 @@ class DecoderPool:
 
 
 def _batches(jobs: Sequence[Job[Result]], processes: int) -> Iterator[Sequence[Job[Result]]]:
-    """Shares of about equal size in order, each with at most `MAX_BYTES` of data."""
+    """Shares of about equal size in order, each with at most twice `MAX_BYTES` of data and results."""
     most = min(_MAX_BATCH, math.ceil(len(jobs) / processes))
     batch: list[Job[Result]] = []
     held = 0
     for job in jobs:
-        if batch and (len(batch) == most or held + len(job.data) > MAX_BYTES):
+        if batch and (len(batch) == most or held + job.memory > 2 * MAX_BYTES):
             yield batch
             batch, held = [], 0
         batch.append(job)
-        held += len(job.data)
+        held += job.memory
     if batch:
         yield batch
 

@@ -64,7 +64,7 @@ def content_format(data: bytes) -> str:
 
 
 def format_of_name(filename: str) -> str | None:
-    """The format that a file's suffix promises; None where it has none, or one that stands for no known format."""
+    """The format that a file's suffix promises; None where it has none, or one that promises nothing known."""
     return _FORMAT_OF_SUFFIX.get(PurePosixPath(filename.replace("\\", "/")).suffix.lower())
 
 

@@ -3,6 +3,8 @@
 Every picture follows from its seed alone.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +34,8 @@ def lesion_jpeg(
     seed: int, *, width: int = 600, height: int = 450, kind: Kind | None = None, quality: int = 90
 ) -> bytes:
     """`lesion_image` as a baseline JPEG; `quality` from 1 to 100."""
-    return _encoded(".jpg", lesion_image(seed, width=width, height=height, kind=kind), quality)
+    picture = lesion_image(seed, width=width, height=height, kind=kind)
+    return _encoded(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def lesion_png(seed: int, *, width: int = 600, height: int = 450, kind: Kind | None = None) -> bytes:
@@ -40,9 +43,7 @@ def lesion_png(seed: int, *, width: int = 600, height: int = 450, kind: Kind | N
     return _encoded(".png", lesion_image(seed, width=width, height=height, kind=kind))
 
 
-def _encoded(suffix: str, rgb: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
-    written, data = cv2.imencode(
-        suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+def _encoded(suffix: str, rgb: npt.NDArray[np.uint8], parameters: Sequence[int] = ()) -> bytes:
+    written, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), parameters)
     assert written
     return data.tobytes()

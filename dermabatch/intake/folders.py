@@ -49,7 +49,7 @@ def _open(path: Path, name: str, *, follow: bool) -> Iterator[Incoming]:
     if path.is_dir():  # _walk could not look into it
         yield RefusedFile(name, *_UNREADABLE)
         return
-    if not path.is_file():
+    if path.exists() and not path.is_file():
         # Opening a pipe would wait for ever for its other end.
         yield RefusedFile(name, *SPECIAL)
         return

@@ -7,6 +7,7 @@ in a circle.
 from dermabatch.ledger.claiming import Claim, ClaimedImage, claim, release, renew
 from dermabatch.ledger.counting import BatchCounts, Conservation, conservation, counts, counts_of
 from dermabatch.ledger.recording import (
+    MAX_STOPS,
     Failed,
     Outcome,
     Predicted,
@@ -19,6 +20,7 @@ from dermabatch.ledger.stopping import cancel_batch, retry_batch, stop_work
 from dermabatch.ledger.sweeping import return_lapsed, waiting_chunks
 
 __all__ = [
+    "MAX_STOPS",
     "BatchCounts",
     "Claim",
     "ClaimedImage",

@@ -1,6 +1,7 @@
 """Claim a chunk, keep it, give it back."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -78,7 +79,7 @@ def claim(
         allow_bulk: False keeps this slot free for staff who wait.
         lease_seconds: for how long the claim holds unless it is renewed.
     """
-    chunk_id = session.scalar(
+    chunk_id: UUID | None = session.scalar(
         _CLAIM,
         {
             "worker": worker,
@@ -92,14 +93,13 @@ def claim(
 
 def renew(session: Session, claim: Claim, *, lease_seconds: float) -> bool:
     """Extend the lease; False where the chunk is no longer ours."""
-    result = session.execute(
+    renewed = session.scalar(
         sa.update(Chunk)
         .where(*held_by(claim))
-        .values(
-            lease_until=sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds)
-        )
+        .values(lease_until=_in_seconds(lease_seconds))
+        .returning(Chunk.id)
     )
-    return bool(result.rowcount)
+    return renewed is not None
 
 
 def release(session: Session, claim: Claim, *, after_seconds: float = 0) -> bool:
@@ -107,16 +107,13 @@ def release(session: Session, claim: Claim, *, after_seconds: float = 0) -> bool
 
     For troubles that lie outside the chunk: storage that does not answer, a worker that is told to stop.
     """
-    result = session.execute(
+    released = session.scalar(
         sa.update(Chunk)
         .where(*held_by(claim))
-        .values(
-            state=ChunkState.READY,
-            lease_until=None,
-            not_before=sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, after_seconds),
-        )
+        .values(state=ChunkState.READY, lease_until=None, not_before=_in_seconds(after_seconds))
+        .returning(Chunk.id)
     )
-    return bool(result.rowcount)
+    return released is not None
 
 
 def held_by(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
@@ -128,6 +125,10 @@ def held_by(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
+def _in_seconds(seconds: float) -> sa.ColumnElement[datetime]:
+    return sa.func.clock_timestamp() + timedelta(seconds=seconds)
+
+
 def _read_claim(session: Session, chunk_id: UUID) -> Claim:
     chunk, pack, batch_key = session.execute(
         sa.select(Chunk, Pack, Batch.wrapped_key)
@@ -136,31 +137,12 @@ def _read_claim(session: Session, chunk_id: UUID) -> Claim:
         .where(Chunk.id == chunk_id)
         .execution_options(populate_existing=True)
     ).one()
+    assert chunk.model_digest is not None
     rows = session.execute(
-        sa.select(
-            Image.id,
-            Image.pack_offset,
-            Image.pack_length,
-            Image.orientation,
-            Image.stops,
-            Image.subject_id,
-            Subject.wrapped_key,
-        )
+        sa.select(Image, Subject.wrapped_key)
         .outerjoin(Subject, Subject.id == Image.subject_id)
         .where(Image.chunk_id == chunk_id, Image.state == ImageState.PENDING)
         .order_by(Image.ordinal)
-    )
-    images = tuple(
-        ClaimedImage(
-            id=image_id,
-            offset=offset,
-            length=length,
-            orientation=orientation,
-            stops=stops,
-            key_owner=subject_id or chunk.batch_id,
-            wrapped_key=subject_key if subject_id else batch_key,
-        )
-        for image_id, offset, length, orientation, stops, subject_id, subject_key in rows
     )
     return Claim(
         chunk_id=chunk.id,
@@ -172,5 +154,20 @@ def _read_claim(session: Session, chunk_id: UUID) -> Claim:
         model_digest=chunk.model_digest,
         object_key=pack.object_key,
         pack_sha256=pack.sha256,
-        images=images,
+        images=tuple(_claimed(image, subject_key, batch_key) for image, subject_key in rows),
+    )
+
+
+def _claimed(image: Image, subject_key: bytes | None, batch_key: bytes) -> ClaimedImage:
+    # The constraint never_a_row_without_its_bytes holds for every pending image.
+    assert image.pack_offset is not None
+    assert image.pack_length is not None
+    return ClaimedImage(
+        id=image.id,
+        offset=image.pack_offset,
+        length=image.pack_length,
+        orientation=image.orientation,
+        stops=image.stops,
+        key_owner=image.subject_id or image.batch_id,
+        wrapped_key=subject_key if image.subject_id else batch_key,
     )

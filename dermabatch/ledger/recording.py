@@ -78,12 +78,13 @@ def record(
         LeaseLost: the chunk was cancelled or given to another; nothing was written.
     """
     _require_one_outcome_each(claim, outcomes)
-    finished = session.execute(
+    finished = session.scalar(
         sa.update(Chunk)
         .where(*held_by(claim))
         .values(state=ChunkState.DONE, lease_until=None, finished_at=sa.func.clock_timestamp())
+        .returning(Chunk.id)
     )
-    if not finished.rowcount:
+    if finished is None:
         raise LeaseLost(f"Chunk {claim.chunk_id} is no longer held under lease {claim.lease_no}.")
     predicted = [outcome for outcome in outcomes if isinstance(outcome, Predicted)]
     refused = [outcome for outcome in outcomes if not isinstance(outcome, Predicted)]
@@ -116,7 +117,7 @@ def note_stop(session: Session, claim: Claim, image_id: UUID) -> int:
     Raises:
         LeaseLost: the chunk is no longer ours; nothing was counted.
     """
-    stops = session.scalar(
+    stops: int | None = session.scalar(
         sa.update(Image)
         .where(Image.id == image_id, sa.exists().where(*held_by(claim)))
         .values(stops=sa.func.least(Image.stops + 1, MAX_STOPS))

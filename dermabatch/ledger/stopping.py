@@ -40,11 +40,13 @@ def stop_work(session: Session, batch_id: UUID) -> int:
         # Raising the number is what stops a worker that is in the middle of it.
         .values(state=ChunkState.CANCELLED, lease_until=None, lease_no=Chunk.lease_no + 1)
     )
-    return session.execute(
+    cancelled = session.scalars(
         sa.update(Image)
         .where(Image.batch_id == batch_id, Image.state == ImageState.PENDING)
         .values(state=ImageState.CANCELLED)
-    ).rowcount
+        .returning(Image.id)
+    ).all()
+    return len(cancelled)
 
 
 def retry_batch(session: Session, batch_id: UUID, *, actor: Actor) -> int:
@@ -63,6 +65,7 @@ def retry_batch(session: Session, batch_id: UUID, *, actor: Actor) -> int:
         .with_for_update()
     )
     for pack_id, image_id in rows:
+        assert pack_id is not None  # a failed image has its bytes
         failed[pack_id].append(image_id)
     for pack_id, image_ids in failed.items():
         _new_chunk(session, batch, pack_id, image_ids)

@@ -61,7 +61,7 @@ def test_a_service_principal_has_no_password_and_is_not_found_by_the_portal(sess
 
 
 def test_an_address_is_taken_in_any_spelling(session, nurse):
-    with pytest.raises(Conflict, match="nurse@hospital.example"):
+    with pytest.raises(Conflict, match=r"nurse@hospital\.example"):
         accounts.create_user(
             session,
             email=" Nurse@Hospital.example ",

@@ -204,7 +204,7 @@ def _incoming() -> Iterator[IncomingFile]:
 
 def _queue() -> Queue:
     wanted = request.form.get("queue", Queue.INTERACTIVE)
-    if wanted not in Queue:
+    if wanted not in set(Queue):  # Python 3.11 asks no StrEnum for a plain string
         raise InvalidRequest(f"Expected a queue of: {', '.join(Queue)}. Received: {wanted}")
     return Queue(wanted)
 

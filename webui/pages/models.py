@@ -9,11 +9,10 @@ from dermabatch import model_store
 from dermabatch.accounts import ADMINISTRATOR, STAFF
 from dermabatch.artifacts import CARD
 from dermabatch.audit import Action
-from dermabatch.errors import InvalidRequest, NotAllowed
+from dermabatch.errors import ObjectMissing, ObjectStoreUnavailable
 from webui.access import guard, only_for, person
 from webui.audited import actor_of, note
 from webui.portal import portal
-from webui.signing_in import people
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
 only_for(blueprint, STAFF, ADMINISTRATOR)
@@ -47,8 +46,14 @@ def show(digest: str) -> str:
         manifest=model.manifest,
         activations=activations,
         serving=serving,
-        card=portal().store.get(f"models/{model.digest}/{CARD}").decode(),
+        card=_card(model.digest),
     )
+
+
+@blueprint.before_request
+def only_administrators_change() -> ResponseReturnValue | None:
+    """Everybody may read; what changes anything is for administrators."""
+    return guard(ADMINISTRATOR)() if request.method == "POST" else None
 
 
 @blueprint.post("/<digest>/activate")
@@ -63,3 +68,19 @@ def roll_back() -> ResponseReturnValue:
     """Return to the model that served before."""
     activation = model_store.rollback(actor=actor_of(person()), sessions=portal().sessions)
     return redirect(url_for("models.show", digest=activation.model_digest))
+
+
+def _card(digest: str) -> str | None:
+    """The model's own description; None while the storage cannot give it."""
+    try:
+        return portal().store.get(f"models/{digest}/{CARD}").decode()
+    except (ObjectMissing, ObjectStoreUnavailable):
+        return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    """What a date-and-time field sends, taken for UTC; None for anything else."""
+    try:
+        return datetime.fromisoformat(text or "").replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -7,18 +7,16 @@ from flask.typing import ResponseReturnValue
 
 from dermabatch.accounts import STAFF
 from dermabatch.identifiers import new_id
-from dermabatch.intake import IncomingFile, accept_upload
+from dermabatch.intake import IncomingFile, accept_upload, parse_metadata
 from dermabatch.lifecycle import Queue
 from webui.access import guard, only_for, person
 from webui.audited import actor_of
 from webui.portal import portal
 from webui.security import limiter
+from webui.spool import admit_upload
 
 blueprint = Blueprint("upload", __name__)
 only_for(blueprint, STAFF)
-
-_FORM_OVERHEAD = 2**20
-_OTHER_PARTS = 16
 
 
 @blueprint.before_app_request
@@ -28,9 +26,7 @@ def let_large_bodies_in() -> ResponseReturnValue | None:
         return None
     refusal = guard(STAFF)()
     if refusal is None:
-        settings = portal().settings
-        request.max_content_length = settings.max_upload_bytes + _FORM_OVERHEAD
-        request.max_form_parts = settings.max_upload_files + _OTHER_PARTS
+        admit_upload(portal().settings)
     return refusal
 
 
@@ -48,7 +44,7 @@ def create() -> ResponseReturnValue:
     metadata = request.files.get("metadata")
     acceptance = accept_upload(
         files=_incoming(),
-        metadata=metadata.stream if metadata and metadata.filename else None,
+        metadata=parse_metadata(metadata.stream) if metadata and metadata.filename else None,
         submitter=person(),
         queue=Queue.INTERACTIVE,
         idempotency_key=request.form.get("idempotency_key") or None,

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import sqlalchemy as sa
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 from dermabatch import accounts
 from dermabatch.accounts import ADMINISTRATOR, ROLES
 from dermabatch.errors import Conflict, NotFound
-from dermabatch.schema import User
+from dermabatch.schema import Department, User
 from webui.access import only_for, person
 from webui.audited import actor_of
 from webui.portal import portal
@@ -23,7 +24,7 @@ def index() -> str:
     """Everybody, people and services."""
     with portal().sessions.begin() as session:
         users = accounts.list_users(session)
-        departments = accounts.list_departments(session)
+        departments = session.scalars(sa.select(Department).order_by(Department.name)).all()
     return render_template("users.html", users=users, departments=departments, roles=ROLES)
 
 

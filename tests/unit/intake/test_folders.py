@@ -58,7 +58,7 @@ def test_a_pipe_is_refused_and_nobody_waits_for_it(folder: Path):
 
 
 def test_a_file_that_is_gone_is_refused(folder: Path):
-    assert came(folder / "gone.jpg") == [("gone.jpg", "special_file")]
+    assert came(folder / "gone.jpg") == [("gone.jpg", "unreadable_file")]
 
 
 def test_what_is_left_out_does_not_come(folder: Path):

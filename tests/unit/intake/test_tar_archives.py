@@ -17,7 +17,9 @@ from dermabatch.intake.unpacking import unpack
 MEGABYTE = 2**20
 
 
-def entry(name: str, data: bytes = b"", *, kind: bytes = tarfile.REGTYPE, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
+def entry(
+    name: str, data: bytes = b"", *, kind: bytes = tarfile.REGTYPE, target: str = ""
+) -> tuple[tarfile.TarInfo, bytes]:
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.size = kind, target, len(data)
     return info, data
@@ -46,7 +48,9 @@ def reasons(received: Iterable[Received]) -> dict[str, str]:
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_entries_come_out_in_order_and_folders_are_no_files(pack, format: int):
     large = bytes(range(256)) * 1000
-    data = tarred(entry("b", kind=tarfile.DIRTYPE), entry("b/2.jpg", large), entry("1.jpg", b"one"), format=format)
+    data = tarred(
+        entry("b", kind=tarfile.DIRTYPE), entry("b/2.jpg", large), entry("1.jpg", b"one"), format=format
+    )
     assert unpacked(pack(data)) == [ReceivedFile("b/2.jpg", large), ReceivedFile("1.jpg", b"one")]
 
 
@@ -145,7 +149,9 @@ def test_more_entries_than_an_upload_may_have_end_it():
     format=st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
 )
 def test_no_damage_raises_anything_but_a_quota(damage: list[tuple[int, int]], cut: int, format: int):
-    data = bytearray(tarred(entry("a" * 60 + "/" + "b" * 60, b"one" * 20), entry("b/c.jpg", b"two" * 20), format=format))
+    data = bytearray(
+        tarred(entry("a" * 60 + "/" + "b" * 60, b"one" * 20), entry("b/c.jpg", b"two" * 20), format=format)
+    )
     for position, change in damage:
         data[position] ^= change
     try:

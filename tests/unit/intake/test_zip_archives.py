@@ -60,7 +60,16 @@ def test_an_archive_without_entries_holds_nothing():
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../up.jpg", "a/../../up.jpg", "C:/up.jpg", "c:\\up.jpg", "..\\up.jpg", "\\\\host\\up.jpg"]
+    "path",
+    [
+        "/etc/passwd",
+        "../up.jpg",
+        "a/../../up.jpg",
+        "C:/up.jpg",
+        "c:\\up.jpg",
+        "..\\up.jpg",
+        "\\\\host\\up.jpg",
+    ],
 )
 def test_a_path_that_leads_outside_is_refused_and_its_neighbours_are_not(path: str):
     received = unpacked(zipped(("1.jpg", b"one"), (path, b"x"), ("2.jpg", b"two")))
@@ -101,7 +110,9 @@ def test_a_compression_that_may_ask_for_any_memory_is_refused(method: int):
 
 def test_archives_within_an_archive_are_refused_under_any_name():
     inner = zipped(("x.jpg", b"x"))
-    received = unpacked(zipped(("inner.jpg", inner), ("inner.7z", b"7z\xbc\xaf\x27\x1c rest"), ("ok.jpg", b"ok")))
+    received = unpacked(
+        zipped(("inner.jpg", inner), ("inner.7z", b"7z\xbc\xaf\x27\x1c rest"), ("ok.jpg", b"ok"))
+    )
     assert reasons(received) == {"inner.jpg": "nested_archive", "inner.7z": "nested_archive"}
 
 
@@ -174,7 +185,9 @@ def test_every_entry_is_received_once(entries: dict[str, bytes]):
     assert [file.name for file in received] == list(entries)
 
 
-@given(damage=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 255)), max_size=5), cut=st.integers(0, 400))
+@given(
+    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 255)), max_size=5), cut=st.integers(0, 400)
+)
 def test_no_damage_raises_anything_but_a_quota(damage: list[tuple[int, int]], cut: int):
     data = bytearray(zipped(("a.jpg", b"one" * 20), ("b/c.jpg", b"two" * 20), method=zipfile.ZIP_STORED))
     for position, change in damage:

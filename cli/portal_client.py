@@ -1,0 +1,95 @@
+"""The JSON API as a program sees it: hand in a batch, follow it, read its results."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from dermabatch.errors import DermabatchError, InvalidRequest, ServiceUnavailable
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file to hand in."""
+
+    name: str
+    data: bytes
+
+
+class PortalClient:
+    """Speaks to one portal in the name of one token's owner. Thread-safe."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=300), retries=False)
+
+    def submit(self, uploads: Sequence[Upload], *, queue: str = "interactive") -> str:
+        """Hand in a batch; returns its id.
+
+        Raises:
+            InvalidRequest: the portal refused it and says why.
+            ServiceUnavailable: the portal does not answer.
+        """
+        fields: list[tuple[str, Any]] = [
+            ("files", (upload.name, upload.data, "application/octet-stream")) for upload in uploads
+        ]
+        answer = self._ask("POST", "/api/v1/batches", fields=[("queue", queue), *fields])
+        return str(answer["batch_id"])
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """State and counts of a batch."""
+        return self._ask("GET", f"/api/v1/batches/{batch_id}")
+
+    def follow(self, batch_id: str, *, timeout_seconds: float) -> Iterator[dict[str, Any]]:
+        """The batch as it changes, until nothing of it is pending.
+
+        Raises:
+            ServiceUnavailable: it is not done in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            batch = self.batch(batch_id)
+            yield batch
+            if batch["done"]:
+                return
+            time.sleep(_POLL_SECONDS)
+        raise ServiceUnavailable(
+            f"Batch {batch_id} was not done within {timeout_seconds:g} s. It goes on: dermabatch results {batch_id}"
+        )
+
+    def results(self, batch_id: str) -> list[dict[str, Any]]:
+        """Every result, most suspicious first."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            query = f"?limit=500{f'&cursor={cursor}' if cursor else ''}"
+            page = self._ask("GET", f"/api/v1/batches/{batch_id}/results{query}")
+            found += page["results"]
+            cursor = page["next_cursor"]
+        return found
+
+    def _ask(self, method: str, path: str, *, fields: Any = None) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, self._url + path, fields=fields, headers=self._headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise ServiceUnavailable(f"The portal at {self._url} does not answer: {error}") from error
+        if response.status >= 400:
+            raise _refusal(response.status, response.data)
+        answer = json.loads(response.data)
+        assert isinstance(answer, dict)
+        return answer
+
+
+def _refusal(status: int, body: bytes) -> DermabatchError:
+    try:
+        detail = json.loads(body).get("detail", "")
+    except ValueError:
+        detail = ""
+    kind = ServiceUnavailable if status >= 500 else InvalidRequest
+    return kind(f"The portal answered {status}. {detail}")

@@ -1,0 +1,139 @@
+"""What the database refuses, whoever asks."""
+
+from itertools import product
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+COLUMNS = "recorded_at, action, outcome, actor_kind, source, details"
+VALUES = "clock_timestamp(), 'image.view', 'success', 'service', 'tests', '{}'"
+FORGED_EVENT = f"INSERT INTO audit_events (seq, {COLUMNS}, hash) VALUES ({{}}, {VALUES}, sha256(''))"
+FORGED_CHECKPOINT = "INSERT INTO audit_checkpoints VALUES (31, '', clock_timestamp(), '', '')"
+FORGED_PENDING = f"INSERT INTO audit_pending ({COLUMNS}) VALUES ({VALUES})"
+
+TABLES = ("audit_pending", "audit_events", "audit_checkpoints")
+COLUMN_OF = {"audit_pending": "source", "audit_events": "source", "audit_checkpoints": "key_id"}
+CHANGES_OF_ROWS = ("UPDATE {table} SET {column} = ''", "DELETE FROM {table}", "TRUNCATE {table}")
+CHANGES_OF_TABLES = (
+    "DROP TABLE {table}",
+    "ALTER TABLE {table} DISABLE TRIGGER append_only",
+    "ALTER TABLE {table} ENABLE REPLICA TRIGGER append_only",
+    "ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
+    "ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",
+    "DROP TRIGGER append_only ON {table}",
+    "CREATE POLICY all_welcome ON {table} USING (true) WITH CHECK (true)",
+    "GRANT ALL ON {table} TO PUBLIC",
+)
+CHANGES_OF_FUNCTIONS = (
+    "DROP FUNCTION append_audit",
+    "CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    "CREATE FUNCTION public.append_audit() RETURNS void LANGUAGE sql AS ''",
+    "ALTER FUNCTION append_audit SECURITY INVOKER",
+)
+
+
+def changes(tables, *groups):
+    return [
+        change.format(table=table, column=COLUMN_OF[table])
+        for table, group in product(tables, groups)
+        for change in group
+    ]
+
+
+def answer(database, role, *statements):
+    """What the database says to the last statement; empty if it obeys. Nothing is kept."""
+    with database.sessions(role).open(auditor=True) as session:
+        try:
+            for statement in statements:
+                session.execute(sa.text(statement))
+        except DBAPIError as error:
+            return str(error.orig).splitlines()[0]
+        finally:
+            session.rollback()
+        return ""
+
+
+def is_refusal(reason):
+    return any(
+        words in reason
+        for words in ("permission denied", "must be owner", "append-only", "row-level security")
+    )
+
+
+@pytest.mark.parametrize("role", ["web", "worker", "chainer"])
+def test_no_program_changes_the_trail(signed_trail, role):
+    statements = [*changes(TABLES, CHANGES_OF_ROWS, CHANGES_OF_TABLES), *CHANGES_OF_FUNCTIONS]
+    if role == "chainer":
+        # Taking what it has chained is its work.
+        statements.remove("DELETE FROM audit_pending")
+    obeyed = [text for text in statements if not is_refusal(answer(signed_trail.database, role, text))]
+    assert obeyed == []
+
+
+@pytest.mark.parametrize("role", ["owner", "postgres"])
+def test_not_even_owner_and_superuser_change_the_trail_by_accident(signed_trail, role):
+    signed_trail.write()
+    statements = changes(("audit_events", "audit_checkpoints"), CHANGES_OF_ROWS)
+    statements += ["UPDATE audit_pending SET source = ''", "TRUNCATE audit_pending"]
+    obeyed = [text for text in statements if "append-only" not in answer(signed_trail.database, role, text)]
+    assert obeyed == []
+
+
+def test_a_session_that_calls_itself_a_replica_is_stopped_too(signed_trail):
+    statements = changes(("audit_events", "audit_checkpoints"), CHANGES_OF_ROWS)
+    replica = "SET LOCAL session_replication_role = replica"
+    obeyed = [
+        text
+        for text in statements
+        if "append-only" not in answer(signed_trail.database, "postgres", replica, text)
+    ]
+    assert obeyed == []
+    assert "at its end" in answer(signed_trail.database, "postgres", replica, FORGED_EVENT.format(40))
+
+
+@pytest.mark.parametrize("role", ["web", "worker", "owner"])
+def test_only_the_chainer_writes_events_and_checkpoints(signed_trail, role):
+    for forged in (FORGED_EVENT.format(31), FORGED_CHECKPOINT):
+        assert is_refusal(answer(signed_trail.database, role, forged))
+
+
+@pytest.mark.parametrize("role", ["web", "worker", "chainer"])
+def test_nobody_appends_past_the_function(trail, role):
+    assert is_refusal(answer(trail.database, role, FORGED_PENDING))
+
+
+def test_events_out_of_order_are_refused_to_the_chainer_too(signed_trail):
+    for seq in (-1, 0, 15, 30, 32):
+        assert answer(signed_trail.database, "chainer", FORGED_EVENT.format(seq)) != ""
+    gap = FORGED_EVENT.format(31) + f", (33, {VALUES}, sha256(''))"
+    assert "without gaps" in answer(signed_trail.database, "chainer", gap)
+    assert answer(signed_trail.database, "chainer", FORGED_EVENT.format(31)) == ""
+
+
+def test_a_hole_in_the_chain_is_not_filled(signed_trail):
+    signed_trail.tamper("DELETE FROM audit_events WHERE seq = 15")
+    assert "only at its end" in answer(signed_trail.database, "chainer", FORGED_EVENT.format(15))
+
+
+def test_only_the_programs_may_append(database):
+    grantees = sa.text("""
+        SELECT grantee::regrole::text FROM pg_proc, aclexplode(proacl)
+        WHERE proname = 'append_audit' AND privilege_type = 'EXECUTE' ORDER BY 1
+    """)
+    with database.sessions("owner").begin() as session:
+        allowed = session.scalars(grantees).all()
+    assert allowed == ["dermabatch_chainer", "dermabatch_owner", "dermabatch_web", "dermabatch_worker"]
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_what_waits_is_read_by_the_chainer_alone(trail, role):
+    assert is_refusal(answer(trail.database, role, "SELECT FROM audit_pending"))
+
+
+def test_an_event_that_makes_no_sense_is_refused(database):
+    sense = {"outcome": "'success'", "kind": "'service'", "details": "'{}'"}
+    call = "SELECT append_audit('image.view', {outcome}, NULL, {kind}, 'tests', NULL, NULL, NULL, NULL, {details})"
+    assert answer(database, "web", call.format(**sense)) == ""
+    for nonsense in ({"outcome": "'maybe'"}, {"kind": "'ghost'"}, {"details": "'[]'"}, {"details": "'no'"}):
+        assert "violates check constraint" in answer(database, "web", call.format(**{**sense, **nonsense}))

@@ -1,0 +1,159 @@
+"""A run from data to artifact, on a network and images small enough for seconds."""
+
+from dataclasses import replace
+
+import numpy as np
+import openvino
+import pytest
+
+from dermabatch.artifacts import CARD, GOLDEN, OPENVINO_BIN, OPENVINO_XML, WEIGHTS, read_artifact
+from dermabatch.networks import build
+from dermabatch.networks.weights import load_weights
+from training.checkpoint import RunState
+from training.errors import RunExists, TrainingDiverged, UnreadableCheckpoint
+from training.run import ARTIFACT, CHECKPOINT, Options, fit, prepare, train_model
+from training.split import Side
+from training.train import Recipe, learning_rate
+
+RECIPE = Recipe(network="baseline_cnn", input_size=32, epochs=3, batch=16, peak_rate=5e-3)
+OPTIONS = Options(name="tiny-1", data_name="painted discs", pretrained=False)
+
+
+class Silent:
+    """Watches and says nothing."""
+
+    def decoded(self, done, images):
+        pass
+
+    def stepped(self, step):
+        pass
+
+    def finished_epoch(self, record):
+        pass
+
+
+class Killed(BaseException):
+    """Stands for the end of the process; nothing may catch it."""
+
+
+class KillsInStep(Silent):
+    def __init__(self, step):
+        self.step = step
+
+    def stepped(self, step):
+        if step.number == self.step:
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def prepared(dataset, tmp_path_factory):
+    return prepare(dataset, tmp_path_factory.mktemp("prepared"), RECIPE, Silent())
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory):
+    """A whole run; gives its folder and its artifact."""
+    out = tmp_path_factory.mktemp("run")
+    return out, train_model(dataset, out, RECIPE, OPTIONS, Silent())
+
+
+def test_a_run_killed_in_an_epoch_ends_like_one_that_was_not(prepared, finished, tmp_path):
+    whole = RunState.read(finished[0] / CHECKPOINT)
+    steps_per_epoch = len(prepared.split[Side.TRAIN]) // RECIPE.batch
+    with pytest.raises(Killed):
+        fit(prepared, tmp_path, RECIPE, KillsInStep(steps_per_epoch + 2), pretrained=False)
+    assert len(RunState.read(tmp_path / CHECKPOINT).history) == 1
+
+    fit(prepared, tmp_path, RECIPE, Silent(), pretrained=False)
+
+    resumed = RunState.read(tmp_path / CHECKPOINT)
+    assert resumed.tensors.keys() == whole.tensors.keys()
+    for name, tensor in whole.tensors.items():
+        np.testing.assert_array_equal(resumed.tensors[name], tensor, err_msg=name)
+
+
+def test_training_learns_what_can_be_seen(finished):
+    metrics = finished[1].manifest.metrics
+
+    assert metrics.macro_auroc > 0.8  # each class has a colour of its own; chance is 0.5
+    assert metrics.bma_interval[0] <= metrics.bma <= metrics.bma_interval[1]
+
+
+def test_the_artifact_passes_the_checks_of_a_worker(finished):
+    out, artifact = finished
+
+    again = read_artifact(out / ARTIFACT, expected_digest=artifact.digest, verify_key=None)
+
+    assert again.manifest.training.epochs == 3
+    assert again.manifest.training.data == "painted discs: 112 images of 84 lesions"
+    assert again.manifest.prior.natural == pytest.approx([1 / 7] * 7)
+
+
+def test_the_weights_in_the_artifact_give_the_golden_logits(finished):
+    _, artifact = finished
+    network = build(artifact.manifest.network.name, artifact.manifest.network.parameters)
+    load_weights(network, artifact.read(WEIGHTS))
+
+    with np.load(artifact.folder / GOLDEN, allow_pickle=False) as golden:
+        np.testing.assert_allclose(network(golden["images"])["logits"], golden["logits"], atol=1e-4)
+
+
+def test_openvino_gives_the_golden_logits_and_names_its_outputs(finished):
+    _, artifact = finished
+    core = openvino.Core()
+    model = core.read_model(artifact.read(OPENVINO_XML), artifact.read(OPENVINO_BIN))
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    with np.load(artifact.folder / GOLDEN, allow_pickle=False) as golden:
+        outputs = compiled(golden["images"])
+
+        np.testing.assert_allclose(outputs["logits"], golden["logits"], atol=1e-4)
+    assert outputs["embedding"].shape == (8, 256)
+    assert outputs["cam"].shape == (8, 2, 2, 7)
+    assert model.input().partial_shape.to_string() == "[?,32,32,3]"
+
+
+def test_the_card_says_what_the_model_cannot_know(finished):
+    card = finished[1].read(CARD).decode()
+
+    for words in (
+        "no squamous-cell class",
+        "mostly light skin",
+        "CC BY-NC 4.0",
+        "research only",
+        "never the sole basis",
+    ):
+        assert words in card
+
+
+def test_a_second_run_does_not_overwrite_a_first(dataset, finished):
+    with pytest.raises(RunExists, match="--resume"):
+        train_model(dataset, finished[0], RECIPE, OPTIONS, Silent())
+
+
+def test_a_run_does_not_go_on_with_another_recipe(prepared, finished):
+    with pytest.raises(UnreadableCheckpoint, match=r"epochs=3\. Received: epochs=9"):
+        fit(prepared, finished[0], replace(RECIPE, epochs=9), Silent(), pretrained=False)
+
+
+def test_a_damaged_checkpoint_is_named(prepared, tmp_path):
+    (tmp_path / CHECKPOINT).write_bytes(b"half a file")
+
+    with pytest.raises(UnreadableCheckpoint, match=CHECKPOINT):
+        fit(prepared, tmp_path, RECIPE, Silent(), pretrained=False)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_without_an_artifact(dataset, tmp_path):
+    with pytest.raises(TrainingDiverged, match="Expected a finite loss"):
+        train_model(dataset, tmp_path, replace(RECIPE, peak_rate=float("nan")), OPTIONS, Silent())
+
+    assert not (tmp_path / ARTIFACT).exists()
+
+
+def test_the_rate_warms_up_and_then_falls_to_nothing():
+    rates = [learning_rate(Recipe(peak_rate=1.0, warm_up=0.1), step, 100) for step in range(100)]
+
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] < 0.001
