@@ -3,14 +3,13 @@
 import base64
 import binascii
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import click
@@ -20,16 +19,41 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sqlalchemy.orm import Session
 
+from cli.acting import AS_JSON, THE_COMMAND_LINE, acting_user, actor_of, connected, person, print_json
 from dermabatch import accounts
 from dermabatch import audit as trail
-from dermabatch.audit import Action, Actor, ActorKind, AuditEvent, Event, Filters, Outcome, Verification
-from dermabatch.database import connect
+from dermabatch.accounts import ADMINISTRATOR
+from dermabatch.audit import Action, Actor, AuditEvent, Event, Filters, Outcome, Verification
 from dermabatch.errors import InvalidRequest
 from dermabatch.objects import S3ObjectStore
-from dermabatch.settings import Settings, load_settings
+from dermabatch.settings import Settings
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-TIME = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"))
+_ACTING: Final = acting_user(required=False, help="The administrator who asks, for the audit trail.")
+_TIME: Final = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Auditor:
+    """Who asks, and what they ask with: a transaction that sees every department."""
+
+    actor: Actor
+    session: Session
+    settings: Settings
+
+    @property
+    def store(self) -> S3ObjectStore:
+        return S3ObjectStore.from_settings(self.settings)
+
+    def note(self, action: Action, outcome: Outcome = Outcome.SUCCESS, **details: trail.JSON) -> None:
+        event = Event(action, outcome, actor=self.actor, object_type="audit", details=details)
+        trail.append(self.session, event)
+
+
+@contextmanager
+def _auditor(email: str | None) -> Iterator[_Auditor]:
+    with connected() as (settings, sessions), sessions.begin(auditor=True) as session:
+        actor = actor_of(person(session, email, ADMINISTRATOR)) if email else THE_COMMAND_LINE
+        yield _Auditor(actor, session, settings)
 
 
 @click.group()
@@ -41,39 +65,40 @@ def audit() -> None:
 @click.option(
     "--full", is_flag=True, help="Walk everything again, not only what is new since the newest checkpoint."
 )
+@_ACTING
 @AS_JSON
-def verify(full: bool, as_json: bool) -> None:
+def verify(full: bool, email: str | None, as_json: bool) -> None:
     """Prove that no event was changed, inserted, moved or taken away.
 
     Exit code 0: the trail is whole; 1: it is not, and the first event that does not fit is named.
     """
-    settings = load_settings()
-    with _auditor(settings) as session, _progress() as progress:
+    with _auditor(email) as auditor, _progress() as progress:
         verification = trail.verify(
-            session,
-            S3ObjectStore.from_settings(settings),
-            settings.verify_key,
+            auditor.session,
+            auditor.store,
+            auditor.settings.verify_key,
             full=full,
-            retired_keys=settings.retired_verify_keys,
+            retired_keys=auditor.settings.retired_verify_keys,
             progress=progress,
         )
         outcome = Outcome.SUCCESS if verification.ok else Outcome.FAILED
-        _note(session, Action.AUDIT_VERIFY, outcome, full=full, through_seq=verification.through_seq)
+        auditor.note(Action.AUDIT_VERIFY, outcome, full=full, through_seq=verification.through_seq)
     _report(verification, as_json)
 
 
 @audit.command()
 @click.option("--actor", help="E-mail address or id of the user.")
-@click.option("--action", type=click.Choice(list(Action)), help="What was done.")
-@click.option("--outcome", type=click.Choice(list(Outcome)), help="How it ended.")
+@click.option("--action", type=click.Choice([action.value for action in Action]), help="What was done.")
+@click.option("--outcome", type=click.Choice([outcome.value for outcome in Outcome]), help="How it ended.")
 @click.option("--object", "object_id", help="Id of the batch, image, model, ... it was done to.")
 @click.option("--department", help="Name of the department whose data it touched.")
-@click.option("--since", type=TIME, help="From this time on, UTC.")
-@click.option("--until", type=TIME, help="Before this time, UTC.")
+@click.option("--since", type=_TIME, help="From this time on, UTC.")
+@click.option("--until", type=_TIME, help="Before this time, UTC.")
 @click.option("--after", type=click.IntRange(min=1), help="Go on after the last event of the page before.")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most events shown."
 )
+@_ACTING
 @AS_JSON
 def search(
     actor: str | None,
@@ -85,10 +110,12 @@ def search(
     until: datetime | None,
     after: int | None,
     limit: int,
+    email: str | None,
     as_json: bool,
 ) -> None:
     """Show events, newest first."""
-    with _auditor(load_settings()) as session:
+    with _auditor(email) as auditor:
+        session = auditor.session
         filters = Filters(
             actor_id=_user_id(session, actor),
             action=Action(action) if action else None,
@@ -100,38 +127,32 @@ def search(
         )
         events = [_as_dict(event) for event in trail.search(session, filters, after=after, limit=limit)]
         asked = {name: str(value) for name, value in asdict(filters).items() if value is not None}
-        _note(
-            session,
-            Action.AUDIT_SEARCH,
-            Outcome.SUCCESS,
-            filters=asked,
-            seqs=[event["seq"] for event in events],
-        )
+        auditor.note(Action.AUDIT_SEARCH, filters=asked, seqs=[event["seq"] for event in events])
     if as_json:
         last = events[-1]["seq"] if len(events) == limit else None
-        click.echo(json.dumps({"events": events, "next_after": last}))
+        print_json({"events": events, "next_after": last})
     else:
         Console().print(_table(events))
 
 
 @audit.command()
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
+@_ACTING
 @AS_JSON
-def export(out: Path, as_json: bool) -> None:
+def export(out: Path, email: str | None, as_json: bool) -> None:
     """Write the trail up to its newest checkpoint to a file that `verify-export` can prove without this system."""
-    settings = load_settings()
-    with _auditor(settings) as session, _progress() as progress:
+    with _auditor(email) as auditor, _progress() as progress:
         lines = trail.export(
-            session,
-            S3ObjectStore.from_settings(settings),
-            settings.verify_key,
-            retired_keys=settings.retired_verify_keys,
+            auditor.session,
+            auditor.store,
+            auditor.settings.verify_key,
+            retired_keys=auditor.settings.retired_verify_keys,
         )
         events = _write(out, lines, progress)
-        _note(session, Action.AUDIT_EXPORT, Outcome.SUCCESS, events=events)
-    written = {"file": str(out), "events": events, "key": trail.key_id(settings.verify_key)}
+        auditor.note(Action.AUDIT_EXPORT, events=events)
+    written = {"file": str(out), "events": events, "key": trail.key_id(auditor.settings.verify_key)}
     if as_json:
-        click.echo(json.dumps(written))
+        print_json(written)
     else:
         click.echo(
             "{events} events written to {file}, to be verified with the public key {key}".format(**written)
@@ -155,21 +176,6 @@ def verify_export(file: Path, public_key: str, as_json: bool) -> None:
 
 
 @contextmanager
-def _auditor(settings: Settings) -> Iterator[Session]:
-    sessions = connect(settings.database_url.get_secret_value())
-    try:
-        with sessions.begin(auditor=True) as session:
-            yield session
-    finally:
-        sessions.close()
-
-
-def _note(session: Session, action: Action, outcome: Outcome, **details: trail.JSON) -> None:
-    actor = Actor(None, ActorKind.SERVICE, f"command line, uid {os.getuid()}")
-    trail.append(session, Event(action, outcome, actor=actor, object_type="audit", details=details))
-
-
-@contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} events"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -179,7 +185,7 @@ def _progress() -> Iterator[Callable[[int], None]]:
 
 def _report(verification: Verification, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(verification)))
+        print_json(asdict(verification))
     elif verification.ok:
         click.echo(
             f"The trail is whole: {verification.events:,} events walked to number {verification.through_seq},"

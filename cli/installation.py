@@ -53,6 +53,23 @@ class Installation:
     """Of the portal's role."""
     store: S3ObjectStore
     portal_url: str
+    overrides: Mapping[str, str]
+    """`DERMABATCH_...` variables of every program, beside those of the services."""
+
+    def start(self, program: str) -> None:
+        """Start `portal`, `worker` or `scheduler`; it is started again when it ends by itself."""
+        environment = {
+            **_inherited(),
+            **self.services.environment(_PROGRAMS_AND_ROLES[program]),
+            "DERMABATCH_CHAINER_URL": self.services.postgres_url("chainer"),
+            **self.overrides,
+        }
+        argv = {
+            "portal": portal_command(self.portal_url.removeprefix("http://")),
+            "worker": [sys.executable, "-m", "worker.app"],
+            "scheduler": [sys.executable, "-m", "worker.scheduler"],
+        }[program]
+        self.services.spawn(program, argv, environment, kept_alive=True)
 
     def person(self, email: str, name: str, role: str) -> Login:
         """Make sure that this person exists with this one role, and give them a new password."""
@@ -90,13 +107,17 @@ class Installation:
 
     def activate_shipped_model(self, email: str) -> str:
         """Let the shipped model serve, in the name of this administrator; returns its digest."""
+        digest = self.shipped_model()
+        if self.active_model() != digest:
+            actor = accounts.actor_for(self.user(email), source="installation")
+            model_store.activate(digest, actor=actor, sessions=self.sessions)
+        return digest
+
+    def active_model(self) -> str | None:
+        """The digest of the model that serves."""
         with self.sessions.begin() as session:
-            serving = model_store.active_model(session)
-            administrator = accounts.find_user(session, email)
-        if serving is not None:
-            return serving.digest
-        actor = accounts.actor_for(administrator, source="installation")
-        return model_store.activate(self.shipped_model(), actor=actor, sessions=self.sessions).model_digest
+            model = model_store.active_model(session)
+        return None if model is None else model.digest
 
     def shipped_model(self) -> str:
         """Publish the model that the repository ships, once, as the service principal `installer`."""
@@ -139,18 +160,23 @@ def running_installation(
     with EmbeddedServices(folder, replaced=_replaced()) as services:
         tell("Bringing the database to its newest revision")
         migrations.upgrade(services.postgres_url("owner"))
-        common = _settings_of_programs(folder, overrides or {})
-        settings = _settings(services, common)
+        variables = _variables(folder, overrides or {})
+        settings = _settings(services, variables)
         sessions = connect(settings.database_url.get_secret_value())
         accounts.bootstrap(sessions, source="installation")
         installation = Installation(
-            services, settings, sessions, S3ObjectStore.from_settings(settings), f"http://127.0.0.1:{port}"
+            services=services,
+            settings=settings,
+            sessions=sessions,
+            store=S3ObjectStore.from_settings(settings),
+            portal_url=f"http://127.0.0.1:{port}",
+            overrides=variables,
         )
         tell("Publishing the model of this release")
         installation.shipped_model()
         tell("Starting portal, worker and scheduler")
-        for name in _PROGRAMS_AND_ROLES:
-            start_program(installation, name, common)
+        for program in _PROGRAMS_AND_ROLES:
+            installation.start(program)
         _wait_for_portal(installation, folder)
         try:
             yield installation
@@ -158,42 +184,32 @@ def running_installation(
             sessions.close()
 
 
-def start_program(installation: Installation, name: str, common: Mapping[str, str]) -> None:
-    """Start `portal`, `worker` or `scheduler`; it is started again when it ends by itself."""
-    services = installation.services
-    port = installation.portal_url.rpartition(":")[2]
-    argv = {
-        "portal": portal_command(f"127.0.0.1:{port}"),
-        "worker": [sys.executable, "-m", "worker.app"],
-        "scheduler": [sys.executable, "-m", "worker.scheduler"],
-    }[name]
-    environment = {
-        **_inherited(),
-        **services.environment(_PROGRAMS_AND_ROLES[name]),
-        "DERMABATCH_CHAINER_URL": services.postgres_url("chainer"),
-        **common,
-    }
-    services.spawn(name, argv, environment, kept_alive=True)
-
-
 def portal_command(address: str) -> list[str]:
     """How gunicorn serves the portal at an address; threads, because requests wait for storage and database."""
     return [
         *(sys.executable, "-m", "gunicorn", "webui.wsgi:create()", "--bind", address),
         *("--worker-class", "gthread", "--workers", "1", "--threads", str(PORTAL_THREADS)),
-        *("--no-control-socket", "--timeout", "120", "--graceful-timeout", "8", "--worker-tmp-dir", "/dev/shm"),  # noqa: S108
+        *(
+            "--no-control-socket",
+            "--timeout",
+            "120",
+            "--graceful-timeout",
+            "8",
+            "--worker-tmp-dir",
+            "/dev/shm",
+        ),  # noqa: S108
     ]
 
 
-def _settings(services: EmbeddedServices, common: Mapping[str, str]) -> Settings:
-    names = {**services.environment("web"), **common}
+def _settings(services: EmbeddedServices, variables: Mapping[str, str]) -> Settings:
+    names = {**services.environment("web"), **variables}
     prefix = "DERMABATCH_"
     return Settings.model_validate(
         {name.removeprefix(prefix).lower(): value for name, value in names.items()}
     )
 
 
-def _settings_of_programs(folder: Path, overrides: Mapping[str, str]) -> dict[str, str]:
+def _variables(folder: Path, overrides: Mapping[str, str]) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if name.startswith("DERMABATCH_")},
         "DERMABATCH_MODEL_CACHE": str(folder.absolute() / "models"),

@@ -48,8 +48,8 @@ _PATH: Final = click.Path(path_type=Path, exists=True)
 )
 @click.option(
     "--queue",
-    type=click.Choice(list(Queue)),
-    default=Queue.INTERACTIVE,
+    type=click.Choice([queue.value for queue in Queue]),
+    default=Queue.INTERACTIVE.value,
     show_default=True,
     help="Staff wait for interactive; bulk leaves them the way.",
 )

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dermabatch.networks import BUILDERS
 from training.run import Options, train_model
-from training.train import Recipe, StepDone
+from training.train import Recipe, StepDone, compute_reproducibly
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 DEFAULTS = Recipe()
@@ -50,6 +50,7 @@ def train(
 
     DATA has the published layout of HAM10000: HAM10000_metadata.csv, and the images in folders below it.
     """
+    compute_reproducibly()
     recipe = Recipe(network=network, input_size=input_size, epochs=epochs)
     options = Options(resume=resume, pretrained=weights == "imagenet", name=name, data_name=data_name)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -36,7 +36,8 @@ def up(folder: Path | None, port: int, administrator: str | None, staff: str | N
     ) as installation:
         if administrator:
             _show(installation.person(administrator, administrator, accounts.ADMINISTRATOR))
-            installation.activate_shipped_model(administrator)
+            if installation.active_model() is None:
+                installation.activate_shipped_model(administrator)
         if staff:
             _show(installation.person(staff, staff, accounts.STAFF))
         console.print(

@@ -138,14 +138,16 @@ def enable(email_of_user: str, email: str | None, as_json: bool) -> None:
 @users.command()
 @_EMAIL
 @click.option("--name", required=True, help="What it is for.")
-@click.option("--scope", "scopes", type=click.Choice(list(Scope)), multiple=True, required=True)
+@click.option(
+    "--scope", "scopes", type=click.Choice([scope.value for scope in Scope]), multiple=True, required=True
+)
 @click.option("--days", type=click.IntRange(min=1), help="For how long it holds.  [default: until revoked]")
 @_ACTING
 @AS_JSON
 def token(
     email_of_user: str,
     name: str,
-    scopes: tuple[Scope, ...],
+    scopes: tuple[str, ...],
     days: int | None,
     email: str | None,
     as_json: bool,
@@ -156,7 +158,7 @@ def token(
             session,
             accounts.find_user(session, email_of_user),
             name=name,
-            scopes=scopes,
+            scopes=[Scope(scope) for scope in scopes],
             expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
             actor=_acting(session, email),
         )

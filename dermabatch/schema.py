@@ -219,7 +219,11 @@ class Pack(Base):
         UniqueConstraint("batch_id", "ordinal"),
         CheckConstraint("(state = 'stored') = (stored_at IS NOT NULL)", name="stored_has_time"),
         CheckConstraint("deleted_at IS NULL OR state = 'abandoned'", name="only_abandoned_is_deleted"),
-        Index("ix_packs_loose", "created_at", postgresql_where=text("state <> 'stored' AND deleted_at IS NULL")),
+        Index(
+            "ix_packs_undeleted",
+            "batch_id",
+            postgresql_where=text("state = 'abandoned' AND deleted_at IS NULL"),
+        ),
     )
 
     id: Mapped[Id]

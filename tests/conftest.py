@@ -12,11 +12,13 @@ import pytest
 from redis import Redis
 
 import migrations
+from cli.installation import running_installation
 from dermabatch.database import Sessions, connect
 from dermabatch.database_roles import OWNER
 from dermabatch.embedded import EmbeddedServices
 from dermabatch.errors import ConfigurationError, ServiceUnavailable
 from dermabatch.objects import S3ObjectStore
+from tests.live import LiveInstallation
 
 
 @pytest.fixture(scope="session")
@@ -108,3 +110,15 @@ def _as_superuser(services: EmbeddedServices, statement: str) -> None:
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def live(services: EmbeddedServices) -> Iterator[LiveInstallation]:
+    """Portal, worker and scheduler on services of their own, with leases of seconds instead of a minute."""
+    quick = {"LEASE_SECONDS": "6", "RENEW_SECONDS": "1", "SWEEP_SECONDS": "1", "CHECKPOINT_SECONDS": "5"}
+    overrides = {f"DERMABATCH_{name}": value for name, value in quick.items()}
+    with (
+        TemporaryDirectory(prefix="dermabatch-live-", ignore_cleanup_errors=True) as folder,
+        running_installation(Path(folder), overrides=overrides) as installation,
+    ):
+        yield LiveInstallation.open(installation)

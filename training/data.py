@@ -6,6 +6,7 @@ doi:10.7910/DVN/DBW86T.
 
 import csv
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from dermabatch.imaging.preprocess import PREPROCESSING_VERSION, preprocess
 from dermabatch.taxonomy import CLASSES
-from training.errors import UnusableData
+from training.errors import TooLittleSpace, UnusableData
 
 METADATA: Final = "HAM10000_metadata.csv"
 COLUMNS: Final = ("lesion_id", "image_id", "dx")
@@ -126,16 +127,27 @@ def load_pixels(samples: Sequence[Sample], size: int, cache: Path, progress: Cal
 
     Raises:
         UnusableData: an image that does not decode.
+        TooLittleSpace: the disk of `cache` cannot hold the file.
     """
     ids = "\n".join(sample.image_id for sample in samples)
     key = hashlib.sha256(f"{PREPROCESSING_VERSION} {size}\n{ids}".encode()).hexdigest()[:16]
     path = cache / f"pixels-{key}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
+        _check_space(len(samples) * size * size * 3, cache)
         partial = path.with_suffix(".partial")
         _decode_all(samples, size, partial, progress)
         partial.rename(path)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _check_space(needed: int, folder: Path) -> None:
+    # Written through a memory map, a full disk would be a fatal signal instead of an error.
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TooLittleSpace(
+            f"Expected {needed / 1e9:.1f} GB of free space in {folder}. Received: {free / 1e9:.1f} GB"
+        )
 
 
 def _decode_all(samples: Sequence[Sample], size: int, path: Path, progress: Callable[[int], None]) -> None:

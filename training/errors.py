@@ -16,7 +16,7 @@ class UnusableData(TrainingError):
 
 
 class RunExists(TrainingError):
-    """The folder of a new run holds another one."""
+    """The folder of a run holds another one."""
 
     code = "run_exists"
 
@@ -25,6 +25,12 @@ class UnreadableCheckpoint(TrainingError):
     """Stored weights are missing, damaged, of another run, or ask for more than tensors."""
 
     code = "unreadable_checkpoint"
+
+
+class TooLittleSpace(TrainingError):
+    """The disk cannot hold what a run writes."""
+
+    code = "too_little_space"
 
 
 class TrainingDiverged(TrainingError):

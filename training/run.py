@@ -1,5 +1,6 @@
 """One training run in one folder: data, split, epochs; started again, it goes on where it was."""
 
+import hashlib
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from training.errors import RunExists
 from training.evaluate import evaluate
 from training.imagenet_weights import imagenet_checkpoint, load_imagenet_weights, read_legacy_checkpoint
 from training.metrics import balanced_accuracy, lesion_weights
-from training.split import Side, Split, split_by_lesion, write_split
+from training.split import Side, Split, split_by_lesion, split_table
 from training.train import Recipe, StepDone, Training
 
 CHECKPOINT: Final = "checkpoint.safetensors"
@@ -60,6 +61,17 @@ class Options:
     pretrained: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A data set, divided and decoded."""
+
+    samples: list[Sample]
+    labels: npt.NDArray[np.int64]
+    pixels: Pixels
+    split: Split
+    split_digest: str
+
+
 def train_model(data: Path, out: Path, recipe: Recipe, options: Options, watcher: Watcher) -> Artifact:
     """Train a network on the data set in `data`; the artifact is written to `out`/model.
 
@@ -76,31 +88,29 @@ def train_model(data: Path, out: Path, recipe: Recipe, options: Options, watcher
     return finish(prepared, training, out, options)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A data set, divided and decoded."""
-
-    samples: list[Sample]
-    labels: npt.NDArray[np.int64]
-    pixels: Pixels
-    split: Split
-    split_digest: str
-
-
 def prepare(data: Path, out: Path, recipe: Recipe, watcher: Watcher) -> Prepared:
     """Read, check, divide and decode the data set in the folder `data`; the split is written to `out`.
 
     Raises:
         UnusableData: see `training.data` and `training.split`.
+        RunExists: `out` holds a run on other images.
     """
     samples = read_samples(data)
     split = split_by_lesion(samples, recipe.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    split_digest = write_split(samples, split, out / "split.csv")
+    table = split_table(samples, split)
+    _write_split(table, out)
     pixels = load_pixels(
         samples, recipe.input_size, out / "cache", lambda done: watcher.decoded(done, len(samples))
     )
-    return Prepared(samples, labels_of(samples), pixels, split, split_digest)
+    return Prepared(samples, labels_of(samples), pixels, split, hashlib.sha256(table.encode()).hexdigest())
+
+
+def _write_split(table: str, out: Path) -> None:
+    path = out / "split.csv"
+    if (out / CHECKPOINT).exists() and path.read_text(encoding="utf-8") != table:
+        raise RunExists(f"The run in {out} is on other images than these. Go on with the same, or elsewhere.")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(table, encoding="utf-8")
 
 
 def fit(prepared: Prepared, out: Path, recipe: Recipe, watcher: Watcher, *, pretrained: bool) -> Training:

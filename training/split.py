@@ -1,9 +1,7 @@
 """Divides a data set by lesion, so that no lesion stands on two sides, with every class spread alike."""
 
-import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -50,10 +48,8 @@ def split_by_lesion(samples: Sequence[Sample], seed: int) -> Split:
     return {side: np.flatnonzero(sides == side) for side in SHARES}
 
 
-def write_split(samples: Sequence[Sample], split: Split, path: Path) -> str:
-    """Write `image_id,side` lines in the order of `samples`; returns their SHA-256."""
+def split_table(samples: Sequence[Sample], split: Split) -> str:
+    """The split as CSV, `image_id,side` in the order of `samples`."""
     side_of = {int(position): side for side, positions in split.items() for position in positions}
     lines = [f"{sample.image_id},{side_of[position]}\n" for position, sample in enumerate(samples)]
-    text = "image_id,side\n" + "".join(lines)
-    path.write_text(text, encoding="utf-8")
-    return hashlib.sha256(text.encode()).hexdigest()
+    return "image_id,side\n" + "".join(lines)

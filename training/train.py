@@ -57,6 +57,15 @@ class StepDone:
 Report = Callable[[StepDone], None]
 
 
+def compute_reproducibly() -> None:
+    """Let TensorFlow run one operation at a time, each on all cores. Call it before anything is computed.
+
+    Side by side they are not reproducible: AddN, which sums the parts of a gradient, adds them in the order in
+    which their buffers come free, so that the last bits, and soon the weights, differ from run to run.
+    """
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 class Training:
     """One run: the network, its slow average, and its optimizer.
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
 from werkzeug.datastructures import MultiDict
 
@@ -15,6 +16,14 @@ WORKLIST: Final = "worklist"
 WORKLIST_DAYS: Final = (1, 7, 30, 90)
 WANTS_EYES: Final = (Triage.URGENT, Triage.CANNOT_ASSESS, Triage.SOON)
 EVERY_STATE: Final = "all"
+
+
+Member = TypeVar("Member", bound=StrEnum)
+
+
+def member_of(values: type[Member], text: str | None) -> Member | None:
+    """The value that a query string spells; None for anything else."""
+    return next((value for value in values if value == text), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class Narrowing:
         return cls(
             triage=tuple(level for level in Triage if level in args.getlist("triage")),
             classes=tuple(code for code in CLASSES if code in args.getlist("class")),
-            state=ImageState(state) if state in ImageState else None,
+            state=member_of(ImageState, state),
             every_state=state == EVERY_STATE,
         )
 

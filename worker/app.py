@@ -13,7 +13,7 @@ from dermabatch.audit import Action, Actor, ActorKind, Outcome, append
 from dermabatch.audit import Event as AuditEvent
 from dermabatch.cores import available_cores
 from dermabatch.database import Sessions, connect
-from dermabatch.engines import check_golden, load_engine
+from dermabatch.engines import load_engine
 from dermabatch.errors import ArtifactRefused, DermabatchError
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.objects import ObjectStore, S3ObjectStore
@@ -96,7 +96,6 @@ def _serving(settings: Settings, sessions: Sessions, store: ObjectStore, actor: 
             digest, store=store, cache=settings.model_cache, verify_key=settings.verify_key
         )
         engine = load_engine(artifact.folder, artifact.manifest, settings.engine)
-        check_golden(engine, artifact)
         return ServedModel(artifact, engine, settings.engine)
 
     def refuse(digest: str, refusal: ArtifactRefused) -> None:

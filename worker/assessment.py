@@ -9,6 +9,7 @@ import numpy as np
 
 from dermabatch.derived import Derived
 from dermabatch.imaging.operations import Decoded
+from dermabatch.saliency import saliency_grids
 from dermabatch.triage import Assessment, assess
 from worker.serving import ServedModel
 
@@ -36,7 +37,8 @@ def assess_images(
         return {}
     output = model.engine.run(np.stack([picture.pixels for _, picture in decoded]), priority=priority)
     assessments = assess(output.logits, model.artifact.manifest, [picture.quality for _, picture in decoded])
+    grids = saliency_grids(output.cam)
     return {
-        image_id: Finding(assessment, asdict(picture.quality), Derived(picture.thumbnail, cam))
-        for (image_id, picture), assessment, cam in zip(decoded, assessments, output.cam, strict=True)
+        image_id: Finding(assessment, asdict(picture.quality), Derived(picture.thumbnail, saliency))
+        for (image_id, picture), assessment, saliency in zip(decoded, assessments, grids, strict=True)
     }

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from dermabatch.audit import checkpoints
 from dermabatch.audit.chain import FIELDS, GENESIS, ChainedEvent, Progress, nowhere, walk
+from dermabatch.audit.checkpoints import Checkpoint
 from dermabatch.audit.reading import demand_auditor, stream
 from dermabatch.audit.verification import Verification, conclude
 from dermabatch.errors import CheckpointRefused, Conflict, InvalidRequest
@@ -40,7 +41,7 @@ def export(
         raise Conflict(
             "No event has been signed yet: the first checkpoint is made within a minute of the first event."
         )
-    yield _line({"format": _FORMAT, "checkpoint": newest.to_json()})
+    yield _header_line(newest)
     for event in stream(session, last=newest.link.seq):
         yield _event_line(event)
 
@@ -74,17 +75,24 @@ def _line(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
+def _header_line(checkpoint: Checkpoint) -> bytes:
+    return _line({"format": _FORMAT, "checkpoint": checkpoint.to_json()})
+
+
 def _event_line(event: ChainedEvent) -> bytes:
     said = dict(zip(FIELDS, event.fields, strict=True))
     return _line({"seq": event.seq, **said, "hash": event.hash.hex()})
 
 
-def _read_header(numbered: Iterator[tuple[int, bytes]]) -> checkpoints.Checkpoint:
+def _read_header(numbered: Iterator[tuple[int, bytes]]) -> Checkpoint:
     _, line = next(numbered, (1, b""))
     header = _read_json(1, line)
     if header.get("format") != _FORMAT:
         raise InvalidRequest(f"Expected a file that begins with the format {_FORMAT}. Received another one.")
-    return checkpoints.from_json(str(header.get("checkpoint")))
+    checkpoint = checkpoints.from_json(str(header.get("checkpoint")))
+    if _header_line(checkpoint) != line:
+        raise InvalidRequest("line 1 is not as it was exported")
+    return checkpoint
 
 
 def _read_events(numbered: Iterator[tuple[int, bytes]], *, last: int) -> Iterator[ChainedEvent]:
@@ -101,12 +109,13 @@ def _read_event(number: int, line: bytes) -> ChainedEvent:
     said = _read_json(number, line)
     try:
         event = ChainedEvent(said["seq"], [said[name] for name in FIELDS], bytes.fromhex(said["hash"]))
-        texts = all(field is None or isinstance(field, str) for field in event.fields)
-        # One spelling only: what a person reads in the file is what was hashed, nothing besides and nothing
-        # twice.
-        if type(event.seq) is int and texts and _event_line(event) == line:
+        for text in event.fields:
+            if text is not None:
+                text.encode()  # raises for what is no text, and for half a surrogate pair, which has no bytes
+        # One spelling only: what a person reads in the file is what was hashed, nothing besides, nothing twice.
+        if type(event.seq) is int and _event_line(event) == line:
             return event
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         pass
     raise InvalidRequest(f"line {number} is not an event as it was exported")
 

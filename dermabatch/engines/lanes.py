@@ -80,10 +80,10 @@ class Lanes:
             thread.join()
 
     def _put(self, batches: Sequence[Images], priority: int) -> list[Future[EngineOutput]]:
-        jobs = [_Job(priority, next(self._numbers), batch, Future()) for batch in batches]
         with self._lock:  # nothing may queue up behind the jobs that end the lanes
             if self._closed:
                 raise RuntimeError("the engine is closed")
+            jobs = [_Job(priority, next(self._numbers), batch, Future()) for batch in batches]
             for job in jobs:
                 self._jobs.put(job)
         return [job.output for job in jobs]

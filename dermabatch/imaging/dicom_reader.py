@@ -140,8 +140,9 @@ def _localization(dataset: pydicom.Dataset) -> str | None:
 
 
 def _text(value: object) -> str | None:
+    """A tag of at most 64 characters (VR LO). A longer one is not cut: two patients' numbers could become the same."""
     text = str(value or "").strip()
-    return text[:64] or None
+    return text if 0 < len(text) <= 64 else None
 
 
 def _unsupported(what: str) -> ImageRejected:

@@ -123,13 +123,6 @@ def collect_orphans(
     for batch_id in silent:
         with sessions.begin() as session:
             given_up += abandon(session, batch_id, actor=actor, why="silent", silent_for=silent_for)
-    with sessions.begin() as session:
-        # An upload can add a pack in the moment in which it is given up.
-        session.execute(
-            sa.update(Pack)
-            .where(Pack.state == PackState.WRITING, Pack.created_at < _before(silent_for))
-            .values(state=PackState.ABANDONED)
-        )
     return Collected(batches=given_up, objects=delete_abandoned(sessions=sessions, store=store))
 
 

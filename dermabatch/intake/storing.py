@@ -77,7 +77,7 @@ class PackStorage:
             for picture in pictures
             if isinstance(verdict := picture.file.verdict, Inspected)
         ]
-        pack = self._put(members) if members else None
+        pack = self._put(members, received=files[0].ordinal) if members else None
         with self._sessions.begin(department=self._batch.department_id) as session:
             touch(session, self._batch.id, received=files[-1].ordinal + 1)
             chunk_id = self._finish(session, pack) if pack else None
@@ -86,11 +86,13 @@ class PackStorage:
             self._append_event(session, pack, pictures=len(members), rejected=len(files) - len(members))
         return pack is not None
 
-    def _put(self, members: Sequence[Member]) -> _WrittenPack:
+    def _put(self, members: Sequence[Member], *, received: int) -> _WrittenPack:
         pack_id = new_id()
         written = write_pack(members)
         key = f"packs/{self._batch.id}/{pack_id}.tar"
         with self._sessions.begin(department=self._batch.department_id) as session:
+            # Locks the batch: giving it up either sees this pack, or has happened and ends the upload here.
+            touch(session, self._batch.id, received=received)
             session.add(
                 Pack(
                     id=pack_id,
@@ -170,7 +172,7 @@ class PackStorage:
 
 
 def touch(session: Session, batch_id: UUID, *, received: int) -> None:
-    """Note a sign of life of an upload and how many files its stream has brought, and lock its batch.
+    """Note a sign of life of an upload and how many of its files have their rows, and lock its batch.
 
     Raises:
         Conflict: the upload was given up.

@@ -383,11 +383,11 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_packs_department_id"), "packs", ["department_id"], unique=False)
     op.create_index(
-        "ix_packs_loose",
+        "ix_packs_undeleted",
         "packs",
-        ["created_at"],
+        ["batch_id"],
         unique=False,
-        postgresql_where=sa.text("state <> 'stored' AND deleted_at IS NULL"),
+        postgresql_where=sa.text("state = 'abandoned' AND deleted_at IS NULL"),
     )
     op.create_table(
         "chunks",

@@ -72,7 +72,7 @@ def test_a_missing_signature_is_refused_where_one_is_asked_for(folder: Path) -> 
 @pytest.mark.parametrize("signature", [b"", b"x" * 64, b"x" * 65])
 def test_a_signature_that_does_not_fit_is_refused(folder: Path, signature: bytes) -> None:
     (folder / SIGNATURE).write_bytes(signature)
-    with pytest.raises(ArtifactRefused, match="signed by this installation|at most 64 bytes"):
+    with pytest.raises(ArtifactRefused, match=r"signed by this installation|at most 64 bytes"):
         read_artifact(folder, expected_digest=None, verify_key=PUBLIC)
 
 
@@ -206,7 +206,7 @@ def test_a_manifest_with_a_value_out_of_bounds_is_refused(
     folder: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
     change_manifest(folder, change)
-    with pytest.raises(ArtifactRefused, match="Expected .*Received:"):
+    with pytest.raises(ArtifactRefused, match=r"Expected .*Received:"):
         read_artifact(folder, expected_digest=None, verify_key=None)
 
 

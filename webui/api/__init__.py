@@ -8,8 +8,7 @@ from flask import Flask
 from flask_smorest import Api
 
 from webui.api import audit, batches, docs, images, me, models
-from webui.api.access import BEARER, authenticate
-from webui.security import csrf
+from webui.api.access import BEARER
 
 _SUBJECTS = (batches, images, models, audit, me)
 
@@ -37,7 +36,5 @@ def register_api(app: Flask) -> None:
     )
     api = Api(app)
     for subject in _SUBJECTS:
-        subject.blueprint.before_request(authenticate)
-        csrf.exempt(subject.blueprint)
         api.register_blueprint(subject.blueprint)
     app.register_blueprint(docs.blueprint)

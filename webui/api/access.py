@@ -17,6 +17,7 @@ from dermabatch.errors import NotAllowed
 from dermabatch.schema import ApiToken, User
 from webui.errors import problem
 from webui.portal import portal
+from webui.security import csrf
 from webui.tracing import request_id
 
 BEARER: Final = "token"
@@ -25,20 +26,12 @@ BEARER: Final = "token"
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def authenticate() -> Response | None:
-    """Run before every view: find the token, or answer 401."""
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and secret:
-        with portal().sessions.begin() as session:
-            g.api_token = accounts.authenticate(session, secret.strip())
-            if g.api_token is not None:
-                return None
-            _note_refusal(session, None, {"reason": "unknown, ended or revoked token"})
-    answer = problem(
-        401, "not_authenticated", "Expected the header Authorization: Bearer, and a valid token in it."
-    )
-    answer.headers["WWW-Authenticate"] = 'Bearer realm="dermabatch"'
-    return answer
+def resource(name: str, path: str, about: str) -> Blueprint:
+    """A part of the API below /api/v1: every view of it wants a token, and none looks at a cookie."""
+    blueprint = Blueprint(f"api_{name}", __name__, url_prefix=f"/api/v1{path}", description=about)
+    blueprint.before_request(_authenticate)
+    csrf.exempt(blueprint)
+    return blueprint
 
 
 def needs(blueprint: Blueprint, scope: Scope) -> Callable[[View], View]:
@@ -106,6 +99,22 @@ def note(
 def token_scopes() -> list[Scope]:
     """What the token of this request may be used for, now."""
     return [scope for scope in Scope if accounts.may_use(_token(), scope)]
+
+
+def _authenticate() -> Response | None:
+    """Run before every view: find the token, or answer 401."""
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and secret:
+        with portal().sessions.begin() as session:
+            g.api_token = accounts.authenticate(session, secret.strip())
+            if g.api_token is not None:
+                return None
+            _note_refusal(session, None, {"reason": "unknown, ended or revoked token"})
+    answer = problem(
+        401, "not_authenticated", "Expected the header Authorization: Bearer, and a valid token in it."
+    )
+    answer.headers["WWW-Authenticate"] = 'Bearer realm="dermabatch"'
+    return answer
 
 
 def _demand(scope: Scope) -> None:

@@ -3,17 +3,13 @@
 import json
 from typing import Any
 
-from flask_smorest import Blueprint
-
 from dermabatch.accounts import Scope
 from dermabatch.audit import Action, AuditEvent, Filters, Verification, search, verify
 from webui.api import schemas
-from webui.api.access import auditor_session, needs, note
+from webui.api.access import auditor_session, needs, note, resource
 from webui.portal import portal
 
-blueprint = Blueprint(
-    "api_audit", __name__, url_prefix="/api/v1/audit", description="Who did what, and its proof"
-)
+blueprint = resource("audit", "/audit", "Who did what, and its proof")
 
 
 @blueprint.get("/events")

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response, request, stream_with_context, url_for
-from flask_smorest import Blueprint
 
 from dermabatch import results
 from dermabatch.accounts import Scope
@@ -17,13 +16,11 @@ from dermabatch.ledger import BatchCounts, cancel_batch, counts, retry_batch
 from dermabatch.lifecycle import ImageState, Queue
 from dermabatch.schema import Batch
 from webui.api import schemas
-from webui.api.access import actor, caller, department_session, needs, note
+from webui.api.access import actor, caller, department_session, needs, note, resource
 from webui.portal import portal
 from webui.spool import admit_upload
 
-blueprint = Blueprint(
-    "api_batches", __name__, url_prefix="/api/v1/batches", description="Uploads and their results"
-)
+blueprint = resource("batches", "/batches", "Uploads and their results")
 
 _LONGEST_IDEMPOTENCY_KEY = 200
 

@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from dermabatch import results
 from dermabatch.accounts import Scope
@@ -15,12 +14,10 @@ from dermabatch.saliency import heat_map as draw_heat_map
 from dermabatch.schema import Prediction
 from dermabatch.taxonomy import CLASSES
 from webui.api import schemas
-from webui.api.access import department_session, needs, note
+from webui.api.access import department_session, needs, note, resource
 from webui.portal import portal
 
-blueprint = Blueprint(
-    "api_images", __name__, url_prefix="/api/v1/images/<uuid:image_id>", description="Single images"
-)
+blueprint = resource("images", "/images/<uuid:image_id>", "Single images")
 
 
 @blueprint.get("")

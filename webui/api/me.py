@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from flask_smorest import Blueprint
-
 from webui.api import schemas
-from webui.api.access import BEARER, caller, token_scopes
+from webui.api.access import BEARER, caller, resource, token_scopes
 
-blueprint = Blueprint("api_me", __name__, url_prefix="/api/v1", description="The token itself")
+blueprint = resource("me", "", "The token itself")
 
 
 @blueprint.get("/me")

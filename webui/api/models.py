@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from flask_smorest import Blueprint
 from sqlalchemy.orm import Session
 
 from dermabatch import model_store
@@ -11,12 +10,10 @@ from dermabatch.audit import Action
 from dermabatch.errors import NotFound
 from dermabatch.schema import Activation, Model
 from webui.api import schemas
-from webui.api.access import actor, department_session, needs, note
+from webui.api.access import actor, department_session, needs, note, resource
 from webui.portal import portal
 
-blueprint = Blueprint(
-    "api_models", __name__, url_prefix="/api/v1/models", description="The registry of models"
-)
+blueprint = resource("models", "/models", "The registry of models")
 
 
 @blueprint.get("")

@@ -17,6 +17,7 @@ from dermabatch.audit import Action, AuditCheckpoint, AuditEvent, Backlog, Backl
 from dermabatch.errors import NotFound
 from webui.access import auditor_session, only_for, person
 from webui.audited import note
+from webui.narrowing import member_of
 from webui.portal import portal
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
@@ -141,12 +142,11 @@ def _names(session: Session) -> dict[UUID, str]:
 
 def _filters(args: "MultiDict[str, str]") -> Filters:
     """What is not understood is not asked for; the form shows what was."""
-    action, outcome = args.get("action", ""), args.get("outcome", "")
     until = args.get("until", type=date.fromisoformat)
     return Filters(
         actor_id=args.get("actor", type=UUID),
-        action=Action(action) if action in Action else None,
-        outcome=Outcome(outcome) if outcome in Outcome else None,
+        action=Action(action) if action in set(Action) else None,
+        outcome=Outcome(outcome) if outcome in set(Outcome) else None,
         object_id=args.get("object", "").strip() or None,
         since=_midnight(args.get("since", type=date.fromisoformat)),
         # The last day is meant to be included.

@@ -33,7 +33,7 @@ class Trail:
         with self.database.sessions("web").begin() as session:
             for _ in range(count):
                 self.written += 1
-                audit.append(session, view_of(self.written, **changes))
+                audit.append(session, self.view_of(self.written, **changes))
 
     def grow(self, count=1):
         """Append events, chain them and sign the end."""
@@ -70,15 +70,15 @@ class Trail:
             for statement in statements:
                 session.execute(sa.text(statement))
 
-
-def view_of(number, **changes):
-    event = {
-        "actor": Actor(None, ActorKind.SERVICE, "tests"),
-        "object_type": "image",
-        "object_id": str(number),
-        "details": {"number": number},
-    }
-    return Event(Action.IMAGE_VIEW, Outcome.SUCCESS, **{**event, **changes})
+    @staticmethod
+    def view_of(number, **changes):
+        event = {
+            "actor": Actor(None, ActorKind.SERVICE, "tests"),
+            "object_type": "image",
+            "object_id": str(number),
+            "details": {"number": number},
+        }
+        return Event(Action.IMAGE_VIEW, Outcome.SUCCESS, **{**event, **changes})
 
 
 @pytest.fixture

@@ -30,7 +30,9 @@ def test_good_pictures_wait_with_their_bytes_sealed_in_packs(intake: Intake):
         packs = session.scalars(sa.select(Pack).order_by(Pack.ordinal)).all()
         chunks = session.scalars(sa.select(Chunk).order_by(Chunk.id)).all()
     assert [(pack.ordinal, pack.state) for pack in packs] == [(n, PackState.STORED) for n in range(3)]
-    assert [(chunk.state, chunk.pack_id) for chunk in chunks] == [(ChunkState.READY, pack.id) for pack in packs]
+    assert [(chunk.state, chunk.pack_id) for chunk in chunks] == [
+        (ChunkState.READY, pack.id) for pack in packs
+    ]
     assert {pack.object_key for pack in packs} == intake.objects()
     by_id = {pack.id: pack for pack in packs}
     for number, image in enumerate(images):
@@ -67,11 +69,15 @@ def test_a_batch_of_refused_files_is_accepted_and_wakes_nobody(intake: Intake):
 
 
 def test_an_upload_is_an_event_with_its_counts_and_without_names(intake: Intake, database):
-    acceptance = intake.upload([*pictures(1), incoming("Mustermann.txt", b"x")], metadata="file,patient\n0.jpg,4711\n")
+    acceptance = intake.upload(
+        [*pictures(1), incoming("Mustermann.txt", b"x")], metadata="file,patient\n0.jpg,4711\n"
+    )
     with database.sessions("postgres").begin() as session:
-        events = session.execute(
-            sa.text("SELECT * FROM audit_pending WHERE action = 'batch.upload'")
-        ).mappings().all()
+        events = (
+            session.execute(sa.text("SELECT * FROM audit_pending WHERE action = 'batch.upload'"))
+            .mappings()
+            .all()
+        )
     accepted = next(event for event in events if event["object_id"] == str(acceptance.batch_id))
     assert accepted["actor_id"] == intake.nurse.id
     assert '"received":2' in accepted["details"]
@@ -146,7 +152,9 @@ def test_the_same_key_again_gives_the_first_answer(intake: Intake):
 def test_the_same_key_is_another_upload_for_another_person(intake: Intake):
     first = intake.upload(pictures(1), key="monday")
     with intake.web.begin() as session:
-        administrator = replace(intake, nurse=session.get_one(type(intake.nurse), intake.hospital.administrator))
+        administrator = replace(
+            intake, nurse=session.get_one(type(intake.nurse), intake.hospital.administrator)
+        )
     assert administrator.upload(pictures(1), key="monday").batch_id != first.batch_id
 
 

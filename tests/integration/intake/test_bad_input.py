@@ -70,7 +70,11 @@ BAD = {
     "a header of over 50 megapixels": ("huge.jpg", with_dimensions(picture(1), 9000, 6000), "too_large"),
     "a PNG of 16 bits": ("deep.png", png(bits=np.uint16), "unsupported_bit_depth"),
     "a DICOM object that is none": ("x.dcm", bytes(128) + b"DICM" + bytes(50), None),
-    "an archive within an archive": ("a.zip", zipped(("inner.zip", zipped(("x.jpg", picture(1))))), "nested_archive"),
+    "an archive within an archive": (
+        "a.zip",
+        zipped(("inner.zip", zipped(("x.jpg", picture(1))))),
+        "nested_archive",
+    ),
     "an encrypted entry": ("a.zip", encrypted_zip(), "encrypted"),
     "a link in an archive": ("a.zip", linked_zip(), "link"),
     "a path outside": ("a.zip", zipped(("../../etc/x.jpg", picture(1))), "unsafe_path"),
@@ -137,20 +141,24 @@ def test_a_line_of_the_csv_without_its_file_gets_a_row_and_is_counted(intake: In
         [incoming("a.jpg", picture(1))], metadata="file,patient\nmissing.jpg,P1\na.jpg,P2\n"
     )
     assert (acceptance.received, acceptance.rejected) == (2, 1)
-    assert intake.rows(acceptance.batch_id)[1] == Row("missing.jpg", ImageState.REJECTED, "metadata_without_file")
+    assert intake.rows(acceptance.batch_id)[1] == Row(
+        "missing.jpg", ImageState.REJECTED, "metadata_without_file"
+    )
     assert intake.counts(acceptance.batch_id).difference == 0
 
 
 def test_a_line_of_the_csv_that_cannot_be_right_refuses_its_file_alone(intake: Intake):
     acceptance = intake.upload(
-        [incoming("a.jpg", picture(1)), incoming("b.jpg", picture(2))], metadata="file,age\na.jpg,200\nb.jpg,50\n"
+        [incoming("a.jpg", picture(1)), incoming("b.jpg", picture(2))],
+        metadata="file,age\na.jpg,200\nb.jpg,50\n",
     )
     assert [row.reason for row in intake.rows(acceptance.batch_id)] == ["bad_metadata", None]
 
 
 def test_two_files_that_want_the_same_line_are_not_both_given_its_patient(intake: Intake):
     acceptance = intake.upload(
-        [incoming("left/1.jpg", picture(1)), incoming("right/1.jpg", picture(2))], metadata="file,patient\n1.jpg,P1\n"
+        [incoming("left/1.jpg", picture(1)), incoming("right/1.jpg", picture(2))],
+        metadata="file,patient\n1.jpg,P1\n",
     )
     assert [row.reason for row in intake.rows(acceptance.batch_id)] == [None, "ambiguous_metadata"]
 

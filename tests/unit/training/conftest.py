@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from dermabatch.taxonomy import CLASSES
+from training.train import compute_reproducibly
+
+compute_reproducibly()  # at import: later, another test may have made TensorFlow compute already
 
 LESIONS_PER_CLASS = 12
 EDGE = 40

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from dermabatch.taxonomy import CLASSES
 from tests.unit.training.conftest import write_metadata
 from training.data import data_digest, labels_of, lesion_frequencies, load_pixels, read_samples
-from training.errors import UnusableData
+from training.errors import TooLittleSpace, UnusableData
 
 
 @pytest.fixture
@@ -111,6 +112,15 @@ def test_an_image_that_does_not_decode_is_named_and_leaves_no_cache(spoiled, tmp
         load_pixels(samples, 32, tmp_path / "cache", lambda done: None)
 
     assert not list((tmp_path / "cache").glob("*.npy"))
+
+
+def test_a_disk_too_small_for_the_cache_is_found_before_it_is_filled(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+
+    with pytest.raises(TooLittleSpace, match="free space"):
+        load_pixels(read_samples(dataset), 32, tmp_path, lambda done: None)
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_digest_changes_with_a_label_and_with_a_pixel(dataset, tmp_path):

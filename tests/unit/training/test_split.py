@@ -1,14 +1,12 @@
 """The split: no lesion on two sides, every class on each, the same for the same seed."""
 
-import hashlib
-
 import numpy as np
 import pytest
 
 from dermabatch.taxonomy import CLASSES
 from training.data import labels_of, read_samples
 from training.errors import UnusableData
-from training.split import SHARES, Side, split_by_lesion, write_split
+from training.split import SHARES, Side, split_by_lesion, split_table
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +51,11 @@ def test_a_class_too_small_for_every_side_is_named(samples):
         split_by_lesion(few, seed=1)
 
 
-def test_the_split_is_a_file_with_a_digest(samples, tmp_path):
+def test_the_split_is_a_table_with_a_line_for_each_image(samples):
     split = split_by_lesion(samples, seed=1)
 
-    digest = write_split(samples, split, tmp_path / "split.csv")
+    lines = split_table(samples, split).splitlines()
 
-    content = (tmp_path / "split.csv").read_bytes()
-    assert digest == hashlib.sha256(content).hexdigest()
-    assert content.decode().splitlines()[0] == "image_id,side"
-    assert content.decode().count(",test\n") == len(split[Side.TEST])
+    assert lines[0] == "image_id,side"
+    assert [line.split(",")[0] for line in lines[1:]] == [sample.image_id for sample in samples]
+    assert sum(line.endswith(",test") for line in lines) == len(split[Side.TEST])
