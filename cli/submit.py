@@ -1,6 +1,5 @@
 """`dermabatch submit`: hand in files, folders or archives, straight to the services."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,10 +11,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cli.acting import AS_JSON, acting_user, actor_of, connected, person, print_json
 from cli.watching import watch_batch
-from dermabatch import accounts
-from dermabatch.database import Sessions, connect
-from dermabatch.errors import NotAllowed
+from dermabatch.accounts import STAFF
+from dermabatch.database import Sessions
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.intake import (
     Acceptance,
@@ -31,7 +30,7 @@ from dermabatch.lifecycle import Queue
 from dermabatch.objects import S3ObjectStore
 from dermabatch.queue import WakeUp
 from dermabatch.schema import User
-from dermabatch.settings import Settings, load_settings
+from dermabatch.settings import Settings
 from dermabatch.subjects import KeyRing
 
 _PATH: Final = click.Path(path_type=Path, exists=True)
@@ -53,21 +52,14 @@ _PATH: Final = click.Path(path_type=Path, exists=True)
     show_default=True,
     help="Staff wait for interactive; bulk leaves them the way.",
 )
-@click.option(
-    "--user",
-    "email",
-    metavar="EMAIL",
-    envvar="DERMABATCH_USER",
-    required=True,
-    help="Who hands in; a member of staff.",
-)
+@acting_user(required=True, help="Who hands in; a member of staff.")
 @click.option(
     "--idempotency-key",
     metavar="TEXT",
     help="A text of your own: repeated with the same one, an upload is taken in once.",
 )
 @click.option("--wait", is_flag=True, help="Stay until every image has its outcome.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@AS_JSON
 def submit(
     paths: tuple[Path, ...],
     metadata_file: Path | None,
@@ -82,11 +74,11 @@ def submit(
     A file that cannot be judged is refused with its reason and holds up no other. Exit code 1: with --wait, some images
     failed.
     """
-    settings = load_settings()
     console = Console(stderr=True, quiet=as_json)
     metadata = _read(metadata_file)
-    with closing(connect(settings.database_url.get_secret_value())) as sessions:
-        submitter = _staff(sessions, email)
+    with connected() as (settings, sessions):
+        with sessions.begin() as session:
+            submitter = person(session, email, STAFF)
         with Progress(
             TextColumn("Handing in"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console
         ) as bar:
@@ -108,14 +100,6 @@ def _read(metadata_file: Path | None) -> Metadata | None:
         return parse_metadata(stream)
 
 
-def _staff(sessions: Sessions, email: str) -> User:
-    with sessions.begin() as session:
-        user = accounts.find_user(session, email)
-    if not accounts.has_role(user, accounts.STAFF):
-        raise NotAllowed(f"Expected an active member of staff. Received: {email}")
-    return user
-
-
 def _hand_in(
     settings: Settings,
     sessions: Sessions,
@@ -132,7 +116,7 @@ def _hand_in(
             files=files,
             metadata=metadata,
             submitter=submitter,
-            actor=accounts.actor_for(submitter, source=f"command line, uid {os.getuid()}"),
+            actor=actor_of(submitter),
             queue=queue,
             idempotency_key=idempotency_key,
             sessions=sessions,
@@ -173,7 +157,7 @@ def _report(
         }
         if counts is not None:
             answer["states"] = counts.states()
-        click.echo(json.dumps(answer))
+        print_json(answer)
         return
     click.echo(f"Batch {acceptance.batch_id}: {acceptance.received} received, {acceptance.stored} taken in")
     if acceptance.rejected:

@@ -43,9 +43,22 @@ def heat_map(grid: npt.NDArray[np.uint8]) -> bytes:
         the colour-blind and stands out from skin.
     """
     # Upscaled before it is coloured: between two colours of a scale lies no third one of it.
-    smooth = cv2.resize(grid, (HEAT_MAP_EDGE, HEAT_MAP_EDGE), interpolation=cv2.INTER_CUBIC)
+    smooth = _upscaled(grid)
     picture = cv2.cvtColor(cv2.applyColorMap(smooth, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2BGRA)
     picture[..., 3] = smooth
     written, encoded = cv2.imencode(".png", picture)
     assert written
     return encoded.tobytes()
+
+
+def _upscaled(grid: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The grid as a smooth uint8[HEAT_MAP_EDGE, HEAT_MAP_EDGE], each cell where its network looked.
+
+    Strided convolutions with symmetric padding, as EfficientNet-Lite has them, centre cell i on pixel i * stride. A
+    plain resize would take it for the middle of the i-th tile and move every map right and down by half a cell.
+    """
+    height, width = grid.shape
+    pixels = np.arange(HEAT_MAP_EDGE, dtype=np.float32)
+    columns, rows = np.meshgrid(pixels * width / HEAT_MAP_EDGE, pixels * height / HEAT_MAP_EDGE)
+    smooth = cv2.remap(grid, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return smooth  # type: ignore[return-value]

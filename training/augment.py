@@ -57,9 +57,9 @@ def training_batches(
     seed: int,
     epoch: int,
 ) -> Iterator[tuple[Pixels, npt.NDArray[np.int64]]]:
-    """One epoch of shuffled, augmented batches, made ahead in threads; the last images that fill no batch
-    are left out.
+    """One epoch of shuffled, augmented batches, made ahead in threads.
 
+    The last images, which fill no batch, are left out; another epoch leaves out others.
     The views depend on `seed`, `epoch` and the image alone, not on timing: a resumed run sees the same ones.
 
     Yields:

@@ -48,13 +48,13 @@ def calibrate(truth: Labels, logits: Floats, weights: Floats, prior: tuple[float
         prior: natural frequency of each class.
     """
     temperature = fit_temperature(truth, logits, weights, prior)
-    scores = calibrated_probabilities(logits, temperature, prior)
+    probabilities = calibrated_probabilities(logits, temperature, prior)
     urgent = choose_threshold(
         "mel",
         "specificity",
         URGENT_SPECIFICITY,
         positive=truth == MELANOMA,
-        score=scores[:, MELANOMA],
+        score=probabilities[:, MELANOMA],
         weights=weights,
     )
     soon = choose_threshold(
@@ -62,10 +62,10 @@ def calibrate(truth: Labels, logits: Floats, weights: Floats, prior: tuple[float
         "sensitivity",
         SOON_SENSITIVITY,
         positive=np.isin(truth, MALIGNANT_INDICES),
-        score=scores[:, MALIGNANT_INDICES].sum(axis=1),
+        score=probabilities[:, MALIGNANT_INDICES].sum(axis=1),
         weights=weights,
     )
-    quantile = conformal_quantile(truth, scores, weights, COVERAGE)
+    quantile = conformal_quantile(truth, probabilities, weights, COVERAGE)
     return Calibration(
         prior,
         temperature,
@@ -82,8 +82,8 @@ def fit_temperature(truth: Labels, logits: Floats, weights: Floats, prior: tuple
     """
 
     def loss(log_temperature: float) -> float:
-        scores = calibrated_probabilities(logits, float(np.exp(log_temperature)), prior)
-        own = np.take_along_axis(scores, truth[:, None], axis=1)[:, 0]
+        probabilities = calibrated_probabilities(logits, float(np.exp(log_temperature)), prior)
+        own = np.take_along_axis(probabilities, truth[:, None], axis=1)[:, 0]
         return float(np.average(-np.log(np.maximum(own, 1e-12)), weights=weights))
 
     return float(np.exp(_minimize(loss, *np.log(TEMPERATURES))))
@@ -100,13 +100,13 @@ def _minimize(function: Callable[[float], float], low: float, high: float) -> fl
     return (low + high) / 2
 
 
-def conformal_quantile(truth: Labels, scores: Floats, weights: Floats, coverage: float) -> float:
+def conformal_quantile(truth: Labels, probabilities: Floats, weights: Floats, coverage: float) -> float:
     """The smallest q so that `1 - p(true class) <= q` holds for `coverage` of the lesions.
 
     Split conformal prediction (Angelopoulos & Bates, "A Gentle Introduction to Conformal Prediction", 2021)
     with its correction (n + 1) / n for n lesions.
     """
-    surprise = 1 - np.take_along_axis(scores, truth[:, None], axis=1)[:, 0]
+    surprise = 1 - np.take_along_axis(probabilities, truth[:, None], axis=1)[:, 0]
     order = np.argsort(surprise)
     reached = np.cumsum(weights[order])
     needed = coverage * (reached[-1] + 1)

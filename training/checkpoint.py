@@ -50,7 +50,7 @@ class RunState:
                 about = stored.metadata()
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
             return cls(json.loads(about["recipe"]), json.loads(about["history"]), tensors)
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise UnreadableCheckpoint(
                 f"Expected the checkpoint of a training run at {path}. Received: {error}"
             ) from error

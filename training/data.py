@@ -23,7 +23,7 @@ from training.errors import TooLittleSpace, UnusableData
 
 METADATA: Final = "HAM10000_metadata.csv"
 COLUMNS: Final = ("lesion_id", "image_id", "dx")
-LEFT_OUT: Final = frozenset({"ISIC_0035068"})  # shows no lesion
+LEFT_OUT: Final = frozenset({"ISIC_0035068"})  # not to be used, by the notes on the data
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -64,7 +64,7 @@ def read_samples(folder: Path) -> list[Sample]:
 def _metadata_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     if not path.is_file():
         raise UnusableData(f"Expected the metadata of the data set at {path}. Received: no such file.")
-    with path.open(newline="", encoding="utf-8") as stream:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         received = reader.fieldnames or []
         if missing := [column for column in COLUMNS if column not in received]:
@@ -120,8 +120,7 @@ def data_digest(samples: Sequence[Sample], pixels: Pixels) -> str:
 
 
 def load_pixels(samples: Sequence[Sample], size: int, cache: Path, progress: Callable[[int], None]) -> Pixels:
-    """Decoded and preprocessed images, uint8[N, size, size, 3] RGB, kept in a memory-mapped file under
-    `cache`.
+    """Decoded and preprocessed images, uint8[N, size, size, 3] RGB, memory-mapped from a file under `cache`.
 
     `progress` is called with the number of images done. A second call with the same samples reads the file.
 

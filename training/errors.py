@@ -37,3 +37,9 @@ class TrainingDiverged(TrainingError):
     """The loss is no longer a number."""
 
     code = "training_diverged"
+
+
+class EnginesDisagree(TrainingError):
+    """The exported file answers differently from the network it was made of."""
+
+    code = "engines_disagree"

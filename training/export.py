@@ -13,26 +13,19 @@ import tensorflow as tf
 from dermabatch.artifacts import OPENVINO_BIN, OPENVINO_XML
 from dermabatch.triage import decision_scores
 from training.data import Pixels
-from training.errors import TrainingError
+from training.errors import EnginesDisagree
 from training.metrics import Floats
 
 OUTPUTS: Final = ("logits", "embedding", "cam")
 LARGEST_DIFFERENCE: Final = 1e-3  # of a probability, between engines in fp32
 
 
-class EnginesDisagree(TrainingError):
-    """The exported file answers differently from the network it was made of."""
-
-    code = "engines_disagree"
-
-
 def serving_function(network: keras.Model) -> Any:
     """`network` as one compiled graph from uint8[N, S, S, 3] to logits, embedding and cam."""
     _, size, _, channels = network.input_shape
-
-    images = tf.TensorSpec((None, size, size, channels), tf.uint8, name="images")
     return tf.function(
-        lambda images: network(tf.cast(images, tf.float32), training=False), input_signature=[images]
+        lambda images: network(tf.cast(images, tf.float32), training=False),
+        input_signature=[tf.TensorSpec((None, size, size, channels), tf.uint8, name="images")],
     )
 
 

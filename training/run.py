@@ -9,8 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import Artifact, Network
-from dermabatch.artifacts import Training as TrainedOn
+from dermabatch.artifacts import Artifact, Network, Training
 from dermabatch.imaging.preprocess import preprocess
 from dermabatch.imaging.synthetic import lesion_image
 from dermabatch.taxonomy import CLASSES
@@ -29,9 +28,9 @@ from training.data import (
 from training.errors import RunExists
 from training.evaluate import evaluate
 from training.imagenet_weights import imagenet_checkpoint, load_imagenet_weights, read_legacy_checkpoint
-from training.metrics import balanced_accuracy, lesion_weights
+from training.metrics import Floats, Labels, balanced_accuracy, lesion_weights
 from training.split import Side, Split, split_by_lesion, split_table
-from training.train import Recipe, StepDone, Training
+from training.train import Recipe, StepDone, Trainer
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 ARTIFACT: Final = "model"
@@ -84,8 +83,8 @@ def train_model(data: Path, out: Path, recipe: Recipe, options: Options, watcher
             f"The folder {out} holds a run already. Use --resume to go on with it, or another folder."
         )
     prepared = prepare(data, out, recipe, watcher)
-    training = fit(prepared, out, recipe, watcher, pretrained=options.pretrained)
-    return finish(prepared, training, out, options)
+    trainer = fit(prepared, out, recipe, watcher, pretrained=options.pretrained)
+    return finish(prepared, trainer, out, options)
 
 
 def prepare(data: Path, out: Path, recipe: Recipe, watcher: Watcher) -> Prepared:
@@ -113,87 +112,89 @@ def _write_split(table: str, out: Path) -> None:
     path.write_text(table, encoding="utf-8")
 
 
-def fit(prepared: Prepared, out: Path, recipe: Recipe, watcher: Watcher, *, pretrained: bool) -> Training:
+def fit(prepared: Prepared, out: Path, recipe: Recipe, watcher: Watcher, *, pretrained: bool) -> Trainer:
     """Train to the last epoch of `recipe`, from the checkpoint in `out` where there is one.
 
     Raises:
         TrainingDiverged: the loss is not finite; the checkpoint of the last good epoch stays.
         UnreadableCheckpoint: the checkpoint is damaged or of another recipe.
     """
-    training = resume(prepared, out, recipe)
-    if not training.history and pretrained:
+    trainer = resume(prepared, out, recipe)
+    if not trainer.history and pretrained:
         state = read_legacy_checkpoint(imagenet_checkpoint(recipe.network))
-        training.start_from(lambda network: load_imagenet_weights(network, state))
-    while len(training.history) < recipe.epochs:
+        trainer.start_from(lambda network: load_imagenet_weights(network, state))
+    while len(trainer.history) < recipe.epochs:
         started = time.monotonic()
-        loss = training.run_epoch(
+        loss = trainer.run_epoch(
             prepared.pixels, prepared.labels, prepared.split[Side.TRAIN], watcher.stepped
         )
         validation = prepared.split[Side.VALIDATION]
-        logits = training.predict(prepared.pixels, validation)
+        logits = trainer.predict(prepared.pixels, validation)
         record = {
-            "epoch": float(len(training.history) + 1),
+            "epoch": float(len(trainer.history) + 1),
             "loss": loss,
             "validation_bma": balanced_accuracy(prepared.labels[validation], logits),
             "seconds": time.monotonic() - started,
         }
-        training.history.append(record)
-        training.state().write(out / CHECKPOINT)
+        trainer.history.append(record)
+        trainer.state().write(out / CHECKPOINT)
         watcher.finished_epoch(record)
-    return training
+    return trainer
 
 
-def resume(prepared: Prepared, out: Path, recipe: Recipe) -> Training:
+def resume(prepared: Prepared, out: Path, recipe: Recipe) -> Trainer:
     """The run in `out` as its last checkpoint left it, or a fresh one."""
     train = prepared.split[Side.TRAIN]
     prior = np.bincount(prepared.labels[train], minlength=len(CLASSES)) / len(train)
-    training = Training(recipe, len(train), prior)
+    trainer = Trainer(recipe, len(train), prior)
     if (out / CHECKPOINT).exists():
-        training.restore(RunState.read(out / CHECKPOINT))
-    return training
+        trainer.restore(RunState.read(out / CHECKPOINT))
+    return trainer
 
 
-def finish(prepared: Prepared, training: Training, out: Path, options: Options) -> Artifact:
-    """Calibrate and evaluate the averaged network of `training`, and write the artifact to `out`/model.
+def finish(prepared: Prepared, trainer: Trainer, out: Path, options: Options) -> Artifact:
+    """Calibrate and evaluate the averaged network of `trainer`, and write the artifact to `out`/model.
 
     Raises:
         UnusableData: no threshold reaches its target.
         EnginesDisagree: the exported files answer differently from the network.
     """
-    recipe, samples, split = training.recipe, prepared.samples, prepared.split
-    lesions = np.array([sample.lesion_id for sample in samples])
-    calibration_side, test_side = split[Side.CALIBRATION], split[Side.TEST]
-    calibration = calibrate(
-        prepared.labels[calibration_side],
-        training.predict(prepared.pixels, calibration_side),
-        lesion_weights(lesions[calibration_side]),
-        tuple(lesion_frequencies(samples).tolist()),
-    )
-    report = evaluate(
-        prepared.labels[test_side],
-        training.predict(prepared.pixels, test_side),
-        lesions[test_side],
-        calibration,
-        recipe.seed,
-    )
-    trained_on = TrainedOn(
-        data=f"{options.data_name}: {len(samples):,} images of {len(set(lesions)):,} lesions",
-        data_digest=data_digest(samples, prepared.pixels),
-        split_digest=prepared.split_digest,
-        images=len(split[Side.TRAIN]),
-        epochs=len(training.history),
-        seed=recipe.seed,
-        seconds=sum(record["seconds"] for record in training.history),
-    )
+    recipe = trainer.recipe
+    truth, logits, lesions = _answers(prepared, trainer, Side.CALIBRATION)
+    prior = tuple(lesion_frequencies(prepared.samples).tolist())
+    calibration = calibrate(truth, logits, lesion_weights(lesions), prior)
+    truth, logits, lesions = _answers(prepared, trainer, Side.TEST)
+    report = evaluate(truth, logits, lesions, calibration, recipe.seed)
     return write_artifact(
         out / ARTIFACT,
         name=options.name,
-        network=training.averaged,
+        network=trainer.averaged,
         about=Network(name=recipe.network, parameters=dict(recipe.parameters)),
-        training=trained_on,
+        training=_provenance(prepared, trainer, options.data_name),
         calibration=calibration,
-        report={**report, "recipe": asdict(recipe), "history": training.history},
+        report={**report, "recipe": asdict(recipe), "history": trainer.history},
         golden_images=np.stack(
             [preprocess(lesion_image(seed), recipe.input_size) for seed in range(GOLDEN_IMAGES)]
         ),
+    )
+
+
+def _answers(prepared: Prepared, trainer: Trainer, side: Side) -> tuple[Labels, Floats, npt.NDArray[np.str_]]:
+    """True labels, logits and lesions of the images of one side."""
+    positions = prepared.split[side]
+    lesions = np.array([prepared.samples[position].lesion_id for position in positions])
+    return prepared.labels[positions], trainer.predict(prepared.pixels, positions), lesions
+
+
+def _provenance(prepared: Prepared, trainer: Trainer, data_name: str) -> Training:
+    samples = prepared.samples
+    lesions = {sample.lesion_id for sample in samples}
+    return Training(
+        data=f"{data_name}: {len(samples):,} images of {len(lesions):,} lesions",
+        data_digest=data_digest(samples, prepared.pixels),
+        split_digest=prepared.split_digest,
+        images=len(prepared.split[Side.TRAIN]),
+        epochs=len(trainer.history),
+        seed=trainer.recipe.seed,
+        seconds=sum(record["seconds"] for record in trainer.history),
     )

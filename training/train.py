@@ -66,7 +66,7 @@ def compute_reproducibly() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-class Training:
+class Trainer:
     """One run: the network, its slow average, and its optimizer.
 
     `averaged` is the result: its weights, moving statistics too, follow those of `network` at a distance.

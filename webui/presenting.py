@@ -11,6 +11,7 @@ from flask import Flask, request
 
 from dermabatch.accounts import ADMINISTRATOR, STAFF
 from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState
+from dermabatch.schema import Prediction
 from dermabatch.taxonomy import BY_CODE, LESION_CLASSES
 from dermabatch.triage import Triage
 from webui.signing_in import signed_in_person
@@ -31,14 +32,16 @@ STATE_WORDS: Final = {
 ROLE_WORDS: Final = {STAFF: "Staff", ADMINISTRATOR: "Administrator"}
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_KILO: Final = 1024
 
 
 def install(app: Flask) -> None:
     """Give the templates their filters and the names they use everywhere."""
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
-    for shown in (percent, ago, exactly, duration, file_size, class_name, class_label, short, grouped):
-        app.add_template_filter(shown)
+    shown = (percent, ago, exactly, clock, duration, file_size, class_name, short, grouped, reason_alone)
+    for presented in shown:
+        app.add_template_filter(presented)
     app.context_processor(_everywhere)
     app.url_defaults(_version_of_static_file)
 
@@ -83,22 +86,28 @@ def duration(seconds: float) -> str:
 
 
 def file_size(size: int) -> str:
-    """A size in the units of file managers: `13.4 MB`."""
-    if size < 1000:
-        return f"{size} bytes"
-    if size < 1_000_000:
-        return f"{size / 1000:.0f} kB"
-    return f"{size / 1_000_000:.1f} MB"
+    """A size as file managers say it, in powers of 1024: `64 MB`."""
+    if size < _KILO**2:
+        return f"{size / _KILO:.0f} kB"
+    if size < _KILO**3:
+        return f"{size / _KILO**2:.3g} MB"
+    return f"{size / _KILO**3:.3g} GB"
+
+
+def clock(moment: datetime) -> str:
+    """Day and time; scripts put the reader's own zone in its place: `22 Nov, 21:20 UTC`."""
+    return f"{moment.astimezone(UTC):%-d %b, %H:%M} UTC"
+
+
+def reason_alone(prediction: Prediction) -> str:
+    """Why a triage level was given, where the level itself stands beside: `Melanoma 0.62, at or above ...`."""
+    reason = prediction.triage_reason.removeprefix(f"{prediction.triage.label}: ")
+    return reason[:1].upper() + reason[1:]
 
 
 def class_name(code: str) -> str:
     """`mel` -> `Melanoma`."""
     return BY_CODE[code].name
-
-
-def class_label(code: str) -> str:
-    """`mel` -> `Melanoma (mel)`."""
-    return BY_CODE[code].label
 
 
 def short(identifier: str | UUID) -> str:

@@ -12,7 +12,7 @@ _NOTHING_SEEN = "1:1:"
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Events not yet chained. `late` of the `waiting` could have been for longer than the watch allows."""
+    """How many events wait to be chained, and how many of them wait for longer than the watch allows."""
 
     waiting: int
     late: int

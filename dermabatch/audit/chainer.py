@@ -17,13 +17,14 @@ from dermabatch.database import Sessions
 from dermabatch.objects import ObjectStore
 
 ROUND_SECONDS = 0.2
+_RETRY_SECONDS = 1.0
 BATCH_EVENTS = 2000
 
 _log = structlog.get_logger(__name__)
 
 # Any number works; it must only be ours. Held to the end of a transaction: two chainers take turns, none can
 # fork the chain, and a lost connection leaves no lock behind.
-_CHAINER_LOCK = 7_261_532_912
+CHAINER_LOCK = 7_261_532_912
 
 _PENDING = sa.text(
     f"SELECT id, {TEXT_FIELDS} FROM audit_pending ORDER BY id LIMIT {BATCH_EVENTS}"  # noqa: S608 - our own names
@@ -91,23 +92,29 @@ class Chainer:
             target=self.signer.run, args=(stop, self._checkpoint_seconds), name="audit-signer", daemon=True
         )
         signing.start()
-        while not stop.wait(ROUND_SECONDS):
+        pause = ROUND_SECONDS
+        while not stop.wait(pause):
             try:
                 self.run_once()
-                self._raise_alarm()
+                pause = ROUND_SECONDS
             except DBAPIError as error:
                 _log.warning("audit.chaining_failed", error=str(error.orig))
+                pause = _RETRY_SECONDS
+            self._raise_alarm()
         signing.join()
 
     def _raise_alarm(self) -> None:
-        with self._sessions.begin() as session:
-            backlog = self._watch.look(session)
+        try:
+            with self._sessions.begin() as session:
+                backlog = self._watch.look(session)
+        except DBAPIError:
+            return  # the database is away, which the next round will tell
         if backlog.late:
             _log.warning("audit.events_not_chained", late=backlog.late, waiting=backlog.waiting)
 
 
 def _chain_batch(session: Session) -> int:
-    if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_CHAINER_LOCK))):
+    if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(CHAINER_LOCK))):
         return 0
     pending = session.execute(_PENDING).all()
     if not pending:

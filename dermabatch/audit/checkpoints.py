@@ -52,7 +52,7 @@ class Checkpoint:
         key = keys.get(self.key_id)
         if key is None:
             raise CheckpointRefused(
-                f"checkpoint {self.link.seq} is signed with an unknown key: {self.key_id}"
+                f"checkpoint {self.link.seq} is signed with an unknown key: {self.key_id!r}"
             )
         try:
             key.verify(self.signature, _statement(self.link, self.signed_at, self.key_id))

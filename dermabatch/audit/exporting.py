@@ -31,7 +31,7 @@ def export(
     Args:
         session: opened with `auditor=True`.
 
-    Raises:
+    Raises, with the first line:
         Conflict: nothing has been signed yet.
         CheckpointRefused: the newest checkpoint is not signed with one of the keys.
     """

@@ -18,7 +18,7 @@ from dermabatch.database import Sessions
 from dermabatch.errors import AuditChainBroken, CheckpointRefused, ObjectExists, ServiceUnavailable
 from dermabatch.objects import ObjectStore
 
-_RETRY_SECONDS = 5
+_RETRY_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -50,8 +50,8 @@ class Signer:
         self._last: Checkpoint | None = None
 
     def run(self, stop: threading.Event, every_seconds: float) -> None:
-        """Sign regularly until told to stop. What fails is logged and soon tried again."""
-        pause = every_seconds
+        """Sign soon, then regularly, until told to stop. What fails is logged and tried again."""
+        pause = min(_RETRY_SECONDS, every_seconds)
         while not stop.wait(pause):
             try:
                 self.sign()
@@ -69,7 +69,7 @@ class Signer:
             AuditChainBroken: the chain does not hold, or is not the one signed before.
             CheckpointRefused: the newest checkpoint in the storage is not ours.
         """
-        previous = self._last or checkpoints.newest(self._store, self._trusted)
+        previous = self._last = self._last or checkpoints.newest(self._store, self._trusted)
         with self._sessions.begin(auditor=True) as session:
             walked = walk_since(session, previous)
         if walked.problem:

@@ -79,7 +79,7 @@ class Postgres:
             lines = self._pid_file.read_text().split()
         except FileNotFoundError:
             return False
-        return lines[0] == str(process_id) and lines[-1] == "ready"
+        return lines[:1] == [str(process_id)] and lines[-1:] == ["ready"]
 
     def set_up(self) -> None:
         """The login roles and an empty database of the owner's."""
@@ -113,25 +113,23 @@ class Postgres:
         password_file.touch(mode=0o600)
         password_file.write_text(self._passwords[SUPERUSER])
         self._give_away(password_file)
-        exit_status = supervision.run(
-            self._program(
-                [
-                    str(self._binaries() / "initdb"),
-                    f"--pgdata={unfinished}",
-                    f"--username={SUPERUSER}",
-                    f"--pwfile={password_file}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    # Text sorts the same on every machine, whatever its C library.
-                    "--locale=C",
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
-                    "--sync-method=syncfs",
-                    "--no-instructions",
-                ]
-            )
-        )
-        password_file.unlink()
+        options = {
+            "pgdata": unfinished,
+            "username": SUPERUSER,
+            "pwfile": password_file,
+            "auth": "scram-sha-256",
+            "encoding": "UTF8",
+            # Text sorts the same on every machine, whatever its C library.
+            "locale": "C",
+            "locale-provider": "builtin",
+            "builtin-locale": "C.UTF-8",
+            "sync-method": "syncfs",
+        }
+        argv = [str(self._binaries() / "initdb"), *(f"--{name}={value}" for name, value in options.items())]
+        try:
+            exit_status = supervision.run(self._program([*argv, "--no-instructions"]))
+        finally:
+            password_file.unlink()
         if exit_status != 0:
             raise ServiceUnavailable(
                 f"PostgreSQL could not make its data folder: {host.last_complaint(self.log_path)}"

@@ -167,8 +167,8 @@ class EmbeddedServices:
             raise ConfigurationError(
                 f"The data folder {self._folder} cannot be used: {error.strerror}."
             ) from error
-        # Others may pass through, as PostgreSQL's account must, but see nothing.
-        self._folder.chmod(0o711)
+        # PostgreSQL's account must pass through; nobody else needs to.
+        self._folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
     def _start(self) -> None:
         self._credentials = credentials.load_or_create(self._folder / "secrets.json")

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 
-@keras.saving.register_keras_serializable("dermabatch")
 class ClassActivationHead(keras.layers.Layer):  # type: ignore[misc]
     """Global average pooling and a linear classifier that also returns its class activation map.
 
@@ -34,7 +33,3 @@ class ClassActivationHead(keras.layers.Layer):  # type: ignore[misc]
         embedding = keras.ops.mean(features, axis=(1, 2))
         logits = keras.ops.matmul(self.dropout(embedding, training=training), self.kernel) + self.bias
         return {"logits": logits, "embedding": embedding, "cam": keras.ops.matmul(features, self.kernel)}
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that build this layer again."""
-        return {**super().get_config(), "classes": self.classes, "dropout": self.dropout.rate}

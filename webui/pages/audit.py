@@ -145,8 +145,8 @@ def _filters(args: "MultiDict[str, str]") -> Filters:
     until = args.get("until", type=date.fromisoformat)
     return Filters(
         actor_id=args.get("actor", type=UUID),
-        action=Action(action) if action in set(Action) else None,
-        outcome=Outcome(outcome) if outcome in set(Outcome) else None,
+        action=member_of(Action, args.get("action")),
+        outcome=member_of(Outcome, args.get("outcome")),
         object_id=args.get("object", "").strip() or None,
         since=_midnight(args.get("since", type=date.fromisoformat)),
         # The last day is meant to be included.

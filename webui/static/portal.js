@@ -15,6 +15,12 @@
     setTimeout(() => button.classList.remove("copied"), 1200);
   });
 
+  // Times of day in the reader's own zone; the exact one with its zone stays in the title.
+  const clock = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  function showLocalTimes(root) {
+    for (const time of root.querySelectorAll("time[data-clock]")) time.textContent = clock.format(new Date(time.dateTime));
+  }
+
   // Lists narrow as soon as something is chosen.
   for (const form of document.querySelectorAll("[data-submit-on-change]")) {
     form.classList.add("scripted");
@@ -54,6 +60,7 @@
   setInterval(tellHeard, 1000);
   tellHeard();
 
-  document.body.addEventListener("htmx:afterSwap", (event) => { showCopyButtons(event.detail.target.ownerDocument); tellHeard(); });
+  document.body.addEventListener("htmx:afterSwap", () => { showCopyButtons(document); showLocalTimes(document); tellHeard(); });
   showCopyButtons(document);
+  showLocalTimes(document);
 })();

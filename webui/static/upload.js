@@ -14,7 +14,8 @@
 
   for (const part of form.querySelectorAll("[data-only-with-script]")) part.hidden = false;
 
-  const size = (bytes) => bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+  const KILO = 1024;
+  const size = (bytes) => bytes < KILO ** 2 ? `${Math.max(1, Math.round(bytes / KILO))} kB` : bytes < KILO ** 3 ? `${(bytes / KILO ** 2).toFixed(1)} MB` : `${(bytes / KILO ** 3).toFixed(2)} GB`;
   const total = () => [...chosen.values()].reduce((sum, file) => sum + file.size, 0);
   const isArchive = (name) => /\.(zip|tar|tgz|gz)$/i.test(name);
 

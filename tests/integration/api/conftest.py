@@ -9,7 +9,7 @@ from dermabatch.queue import WakeUp
 from dermabatch.schema import User
 from dermabatch.settings import Settings
 from dermabatch.subjects import KeyRing
-from tests.situations import batch_with_results, open_hospital, register_active_model
+from tests.situations import SALT, batch_with_results, open_hospital, register_active_model
 from webui.app import create_app
 
 _TESTS = Actor(None, ActorKind.SERVICE, "tests")
@@ -27,6 +27,7 @@ def decoders():
 def settings(services, database, redis_url):
     values = services.environment("web", database.name) | {
         "DERMABATCH_REDIS_URL": redis_url,
+        "DERMABATCH_PASSWORD_SALT": SALT,
         "DERMABATCH_INSECURE_COOKIES": "true",
         "DERMABATCH_MAX_UPLOAD_BYTES": str(8 * 2**20),
     }

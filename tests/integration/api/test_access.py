@@ -36,9 +36,10 @@ def test_a_wrong_token_is_refused_and_recorded(nobody, audited):
 
 
 def test_a_signed_in_browser_has_no_access(app, hospital, nobody):
-    browser = app.test_client()
     app.config["WTF_CSRF_ENABLED"] = False
+    browser = app.test_client()
     browser.post("/sign-in", data={"email": "nurse@hospital.example", "password": PASSWORD})
+    assert browser.get("/account").status_code == 200
     assert_problem(browser.get("/api/v1/me"), 401, "not_authenticated")
 
 

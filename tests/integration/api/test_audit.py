@@ -4,11 +4,12 @@ from dermabatch.audit import Chainer
 
 
 @pytest.fixture
-def chain(database):
+def chain(database, object_store, settings):
     """Gives every event that waits its place in the chain."""
 
     def _chain():
-        while Chainer(database.sessions("chainer")).run_once():
+        chainer = Chainer(database.sessions("chainer"), object_store, settings.signing_key)
+        while chainer.run_once():
             pass
 
     return _chain

@@ -5,9 +5,10 @@ from random import Random
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import CapturingLogger
 
 from dermabatch import audit
-from dermabatch.audit import Actor, ActorKind, BacklogWatch, checkpoints
+from dermabatch.audit import Actor, ActorKind, BacklogWatch, chainer, checkpoints
 from dermabatch.audit.chainer import BATCH_EVENTS
 from dermabatch.embedded.host import wait_until
 from dermabatch.errors import ObjectStoreUnavailable
@@ -146,10 +147,23 @@ def test_nothing_is_late_before_its_time(trail):
     assert look(trail, watch).late == 0
 
 
+def test_an_alarm_is_raised_while_events_are_not_chained(trail, running, monkeypatch):
+    log = CapturingLogger()
+    monkeypatch.setattr(chainer, "_log", log)
+    trail.write(2)
+    with trail.database.sessions("chainer").begin() as stuck:
+        stuck.execute(sa.select(sa.func.pg_advisory_xact_lock(chainer.CHAINER_LOCK)))
+        running(trail.new_chainer(late_seconds=0.1))
+        assert wait_until(lambda: log.calls, seconds=30)
+    alarm = log.calls[0]
+    assert (alarm.args, alarm.kwargs) == (("audit.events_not_chained",), {"late": 2, "waiting": 2})
+    assert wait_until(lambda: len(trail.events()) == 2, seconds=30)
+
+
 def test_while_one_chainer_works_another_leaves_the_events_to_it(trail):
     trail.write(3)
     with trail.database.sessions("chainer").begin() as first:
-        assert first.scalar(sa.text("SELECT pg_try_advisory_xact_lock(7261532912)"))
+        first.execute(sa.select(sa.func.pg_advisory_xact_lock(chainer.CHAINER_LOCK)))
         assert trail.new_chainer().run_once() == 0
     assert trail.new_chainer().run_once() == 3
 

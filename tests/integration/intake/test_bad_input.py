@@ -85,7 +85,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name, data, reason", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize(("name", "data", "reason"), BAD.values(), ids=BAD.keys())
 def test_bad_input_is_refused_on_its_own_row(intake: Intake, name: str, data: bytes, reason: str | None):
     acceptance = intake.upload(
         [incoming("before.jpg", picture(1001)), incoming(name, data), incoming("after.jpg", picture(1002))]

@@ -14,7 +14,7 @@ from training.checkpoint import RunState
 from training.errors import RunExists, TrainingDiverged, UnreadableCheckpoint
 from training.run import ARTIFACT, CHECKPOINT, Options, fit, prepare, train_model
 from training.split import Side
-from training.train import Recipe, Training, learning_rate
+from training.train import Recipe, Trainer, learning_rate
 
 RECIPE = Recipe(network="baseline_cnn", input_size=32, epochs=3, batch=16, peak_rate=5e-3)
 OPTIONS = Options(name="tiny-1", data_name="painted discs", pretrained=False)
@@ -151,11 +151,11 @@ def test_a_run_does_not_go_on_with_other_images(dataset, finished, tmp_path):
 def test_the_shipped_architecture_trains_twice_to_the_same_weights():
     rng = np.random.default_rng(13)
     pixels, labels = rng.integers(0, 256, (96, 96, 96, 3), dtype=np.uint8), rng.integers(0, 7, 96)
-    runs = [Training(Recipe(input_size=96, epochs=1), 96, np.full(7, 1 / 7)) for _ in range(2)]
-    for training in runs:
-        training.run_epoch(pixels, labels, np.arange(96), lambda step: None)
+    trainers = [Trainer(Recipe(input_size=96, epochs=1), 96, np.full(7, 1 / 7)) for _ in range(2)]
+    for trainer in trainers:
+        trainer.run_epoch(pixels, labels, np.arange(96), lambda step: None)
 
-    for first, second in zip(*(training.averaged.get_weights() for training in runs), strict=True):
+    for first, second in zip(*(trainer.averaged.get_weights() for trainer in trainers), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
