@@ -11,9 +11,9 @@ import numpy as np
 from dermabatch.artifacts import Manifest
 from dermabatch.engines.base import Engine
 from dermabatch.errors import DecoderDied, ImageRejected
+from dermabatch.imaging.decoded import Decoded
 from dermabatch.imaging.inspection import Inspected, inspect
 from dermabatch.imaging.limits import check_bytes
-from dermabatch.imaging.operations import Decoded
 from dermabatch.imaging.quality import Quality
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.triage import Assessment, assess

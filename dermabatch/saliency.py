@@ -60,5 +60,4 @@ def _upscaled(grid: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     height, width = grid.shape
     pixels = np.arange(HEAT_MAP_EDGE, dtype=np.float32)
     columns, rows = np.meshgrid(pixels * width / HEAT_MAP_EDGE, pixels * height / HEAT_MAP_EDGE)
-    smooth = cv2.remap(grid, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return smooth  # type: ignore[return-value]
+    return cv2.remap(grid, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]

@@ -47,7 +47,8 @@ def guard(*roles: str) -> Callable[[], ResponseReturnValue | None]:
         if roles and not any(asker.has_role(role) for role in roles):
             _note_refusal(asker)
             raise NotAllowed(
-                f"This is for the role {' or '.join(roles)}, which you do not have. An administrator can give it to you."
+                f"This is for the role {' or '.join(roles)}, which you do not have."
+                " An administrator can give it to you."
             )
         return None
 

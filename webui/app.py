@@ -1,5 +1,7 @@
 """The portal: pages for people and a JSON API for programs, from one Flask application."""
 
+from functools import lru_cache
+
 from flask import Flask
 
 from dermabatch.database import Sessions, connect
@@ -14,9 +16,11 @@ from webui.pages import register_pages
 from webui.portal import Portal
 from webui.spool import SpoolingRequest
 
-
 _DECODERS = 2
 """Pictures that may be rendered at the same time; each holds a process of 72 MB."""
+
+_DERIVED_OBJECTS = 64
+"""Kept in memory: 16 MB, enough for the chunks of a few readers' pages."""
 
 
 def create_app(
@@ -36,13 +40,15 @@ def create_app(
     Raises:
         ConfigurationError: a secret of the portal is missing.
     """
+    store = store or _storage(settings)
     collaborators = Portal(
         settings=settings,
         sessions=sessions or connect(settings.database_url.get_secret_value()),
-        store=store or _storage(settings),
+        store=store,
         keyring=KeyRing(settings.master_key),
         wake_up=wake_up or WakeUp(settings),
         decoders=decoders or DecoderPool(_DECODERS),
+        derived_object=lru_cache(maxsize=_DERIVED_OBJECTS)(store.get),
     )
     app = Flask("webui")
     app.request_class = SpoolingRequest

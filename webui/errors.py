@@ -5,7 +5,8 @@ from typing import Final
 import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, TooManyRequests
 
 from dermabatch.errors import (
@@ -58,7 +59,8 @@ _OWN_FAULT: Final = "Something went wrong on our side"
 _ADVICE: Final = {
     404: "It does not exist, or it belongs to another department. Nothing was changed.",
     429: "The portal limits how often one person may ask. It works again in a minute.",
-    500: "Nothing you sent was half done: what was not confirmed was not kept. Try again, and if it stays, give the request ID to whoever runs this system.",
+    500: "Nothing was half done: what was not confirmed was not kept. Try again, and if it stays, give the request"
+    " ID to whoever runs this system.",
     503: "What was stored stays stored, and work in progress goes on by itself. Try again in a minute.",
 }
 
@@ -120,11 +122,15 @@ def _expected(error: DermabatchError) -> Response:
 
 
 def _stale_form(_error: CSRFError) -> Response:
-    return problem(400, "stale_form", "This form belongs to an earlier sign-in. Open the page again and repeat.")
+    return problem(
+        400, "stale_form", "This form belongs to an earlier sign-in. Open the page again and repeat."
+    )
 
 
 def _too_large(_error: RequestEntityTooLarge) -> Response:
-    return problem(413, "quota_exceeded", "More arrived than the portal takes in one go. Split it and send the parts.")
+    return problem(
+        413, "quota_exceeded", "More arrived than the portal takes in one go. Split it and send the parts."
+    )
 
 
 def _http(error: HTTPException) -> Response:

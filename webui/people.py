@@ -28,7 +28,8 @@ class PersonRole(RoleMixin):
 class Person(UserMixin):
     """A user who may sign in."""
 
-    id: UUID
+    # Flask-Security takes identifiers for numbers and lists for its own; neither matters at run time.
+    id: UUID  # type: ignore[assignment]
     email: str
     name: str
     department_id: UUID
@@ -37,7 +38,7 @@ class Person(UserMixin):
     active: bool
     fs_uniquifier: str
     """Stands in the session cookie; a new one ends every session of the person."""
-    roles: list[PersonRole]
+    roles: list[PersonRole]  # type: ignore[assignment]
 
     @property
     def is_staff(self) -> bool:
@@ -72,9 +73,7 @@ class People(UserDatastore):
         change = sa.update(User).where(User.id == model.id)
         with self._sessions.begin() as session:
             session.execute(
-                change.values(
-                    password=model.password, active=model.active, fs_uniquifier=model.fs_uniquifier
-                )
+                change.values(password=model.password, active=model.active, fs_uniquifier=model.fs_uniquifier)
             )
         return model
 

@@ -1,5 +1,6 @@
 """What the pages and the API need besides Flask: the collaborators of one portal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,6 +26,11 @@ class Portal:
     keyring: KeyRing
     wake_up: WakeUp
     decoders: DecoderPool
+    derived_object: Callable[[str], bytes]
+    """Reads an object of thumbnails and saliency grids from the storage; the last ones are kept.
+
+    One serves up to 64 images (250 kB), so that a page of thumbnails is a handful of reads.
+    """
 
     def install(self, app: Any) -> None:
         """Let `portal()` find these collaborators in requests to this application."""

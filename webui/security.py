@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Flask, request
 from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
 from flask_talisman import Talisman
 from flask_wtf import CSRFProtect
 from redis.backoff import NoBackoff
@@ -30,7 +31,11 @@ CONTENT_SECURITY_POLICY = {
 PICTURE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 """For image bytes: even if a browser took one for a document, it could do nothing."""
 
-_PERMISSIONS = ", ".join(f"{feature}=()" for feature in ("camera", "microphone", "geolocation", "browsing-topics"))
+_PERMISSIONS = ", ".join(
+    f"{feature}=()" for feature in ("camera", "microphone", "geolocation", "browsing-topics")
+)
+
+_SIGN_IN = "security.login"
 
 csrf = CSRFProtect()
 talisman = Talisman()
@@ -38,10 +43,17 @@ talisman = Talisman()
 
 def _asker() -> str:
     person = signed_in_person()
-    return str(person.id) if person else request.remote_addr or ""
+    return str(person.id) if person else get_remote_address()
 
 
-limiter = Limiter(_asker, default_limits=["1200 per minute"], strategy="moving-window", key_prefix="dermabatch")
+limiter = Limiter(
+    _asker, default_limits=["1200 per minute"], strategy="moving-window", key_prefix="dermabatch"
+)
+
+
+def _address_and_name() -> str:
+    # Not the name alone: anybody could lock anybody out. Not the address alone: a whole clinic may share one.
+    return f"{get_remote_address()}/{request.form.get('email', '').strip().lower()}"
 
 
 def configure(app: Flask, settings: Settings) -> None:
@@ -80,10 +92,8 @@ def configure(app: Flask, settings: Settings) -> None:
 
 def install(app: Flask, settings: Settings) -> None:
     """Put the guards in front of every view."""
-    if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies, x_host=settings.trusted_proxies
-        )
+    if proxies := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
     secure = not settings.insecure_cookies
     talisman.init_app(
         app,
@@ -95,8 +105,13 @@ def install(app: Flask, settings: Settings) -> None:
         referrer_policy="same-origin",
         permissions_policy=_PERMISSIONS,
     )
-    csrf.init_app(app)
+    # Before the check for a token, which reads the whole body.
     limiter.init_app(app)
+    csrf.init_app(app)
+    sign_in = app.view_functions[_SIGN_IN]
+    for rate, key in (("10 per minute", _address_and_name), ("60 per minute", get_remote_address)):
+        sign_in = limiter.limit(rate, key_func=key, methods=["POST"])(sign_in)  # type: ignore[assignment]
+    app.view_functions[_SIGN_IN] = sign_in
 
 
 def _storage_options() -> dict[str, Any]:

@@ -48,7 +48,7 @@ def signed_in_person() -> Person | None:
     return cast(Person, current_user._get_current_object()) if current_user.is_authenticated else None
 
 
-class Addresses(MailUtil):  # type: ignore[misc]
+class Addresses(MailUtil):
     """Takes an address for what it is here: a name that `dermabatch.accounts` has accepted.
 
     The rules of public mail refuse what hospitals use inside, such as `nurse@ward.local`.
@@ -59,7 +59,7 @@ class Addresses(MailUtil):  # type: ignore[misc]
         return email.strip().lower()
 
 
-class SignInForm(LoginForm):  # type: ignore[misc]
+class SignInForm(LoginForm):
     """Flask-Security's form; a refused attempt leaves an audit event."""
 
     def validate(self, **kwargs: Any) -> bool:
@@ -68,7 +68,7 @@ class SignInForm(LoginForm):  # type: ignore[misc]
         self.remember.data = False
         accepted = bool(super().validate(**kwargs))
         if not accepted and self.password.data:
-            _note(Action.SESSION_REFUSED, Outcome.REFUSED, self.user)
+            _note(Action.SESSION_REFUSED, Outcome.REFUSED, cast(Person | None, self.user))
         return accepted
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from dermabatch.derived import Derived
-from dermabatch.imaging.operations import Decoded
+from dermabatch.imaging.decoded import Decoded
 from dermabatch.saliency import saliency_grids
 from dermabatch.triage import Assessment, assess
 from worker.serving import ServedModel

@@ -8,7 +8,6 @@ from threading import Lock
 from uuid import UUID
 
 import structlog
-from dermabatch.packs import open_sealed
 from sqlalchemy.exc import OperationalError
 
 from dermabatch import ledger
@@ -24,10 +23,11 @@ from dermabatch.errors import (
     SealBroken,
     ServiceUnavailable,
 )
-from dermabatch.imaging.operations import Decoded
+from dermabatch.imaging.decoded import Decoded
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.lifecycle import Queue
 from dermabatch.objects import ObjectStore
+from dermabatch.packs import open_sealed
 from dermabatch.settings import Settings
 from dermabatch.subjects import KeyRing
 from worker.assessment import Finding, assess_images

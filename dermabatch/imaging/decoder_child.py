@@ -1,5 +1,6 @@
 """What runs in a confined decoder: it takes jobs, answers each in order, and never learns anything else."""
 
+import contextlib
 import dataclasses
 import mmap
 import os
@@ -15,6 +16,7 @@ from dermabatch.imaging.decoder_wire import MAX_MESSAGE, pack, unpack
 from dermabatch.imaging.rejection import RejectionReason
 
 _STDERR: Final = 2
+_PIPE_BYTES: Final = 64 * 1024
 
 
 def run_decoder(
@@ -40,7 +42,7 @@ def run_decoder(
 
 
 class CodecComplaints:
-    """What libjpeg says on standard error: its only way to tell that it filled a hole in a picture with grey."""
+    """What the codecs say on standard error: their only way to tell that they filled a hole in a picture."""
 
     def __init__(self) -> None:
         self.fd, writing = os.pipe2(os.O_NONBLOCK)
@@ -48,9 +50,9 @@ class CodecComplaints:
         os.close(writing)
 
     def heard(self) -> str:
-        """Everything said since the last call."""
+        """What was said since the last call, or its beginning."""
         try:
-            return os.read(self.fd, 4096).decode("utf-8", "replace").strip()
+            return os.read(self.fd, _PIPE_BYTES).decode("utf-8", "replace").strip()[:200]
         except BlockingIOError:
             return ""
 
@@ -60,15 +62,15 @@ def _answer(
 ) -> bytes:
     data = memory[job["at"] : job["at"] + job["length"]]
     room = memory[job["result_at"] : job["result_at"] + job["result_room"]]
+    complaints.heard()  # of the job before, which may have ended on them
     try:
         answer = _WORK[job["do"]](operations, data, room, **job["arguments"])
-        damage = complaints.heard()
-        if damage.startswith("Corrupt JPEG data"):
+        if job["do"] != "extract_dicom" and (damage := complaints.heard()):
             raise ImageRejected(
                 RejectionReason.CORRUPT, f"the picture's data are damaged ({damage}): copy or export it again"
             )
     except ImageRejected as rejection:
-        return pack({"rejected": rejection.reason, "message": str(rejection)})
+        return pack({"rejected": rejection.reason, "message": str(rejection)[:500]})
     except (cv2.error, MemoryError) as error:
         message = f"the picture cannot be decoded within the memory of a decoder ({type(error).__name__})"
         return pack({"rejected": RejectionReason.UNDECODABLE, "message": message})
@@ -108,8 +110,7 @@ _WORK: Final = {"decode": _decode, "render": _render, "extract_dicom": _extract_
 
 
 def _close_all_but(*kept: int) -> None:
-    first = _STDERR + 1
-    for fd in sorted(kept):
-        os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > _STDERR and fd not in kept:
+            with contextlib.suppress(OSError):  # the one that listed the others is closed already
+                os.close(fd)

@@ -12,6 +12,7 @@ from pydicom.charset import python_encoding
 from pydicom.encaps import generate_frames
 from pydicom.uid import (
     UID,
+    DermoscopicPhotographyImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -23,11 +24,11 @@ from dermabatch.imaging.dicom import DicomImage, DicomTags
 from dermabatch.imaging.limits import check_dimensions
 from dermabatch.imaging.rejection import RejectionReason
 
-DERMOSCOPIC_PHOTOGRAPHY: Final = UID("1.2.840.10008.5.1.4.1.1.77.1.7")
-"""Dermoscopic Photography Image Storage (DICOM supplement 221)."""
-
-_CLASSES: Final = {DERMOSCOPIC_PHOTOGRAPHY, VLPhotographicImageStorage}
+_CLASSES: Final = {DermoscopicPhotographyImageStorage, VLPhotographicImageStorage}
 _NATIVE: Final = {ImplicitVRLittleEndian, ExplicitVRLittleEndian}
+_JPEG_COLOURS: Final = {"YBR_FULL_422", "YBR_FULL", "MONOCHROME2"}
+"""Objects that say RGB of a JPEG hold now RGB, now YCbCr; the JPEG does not tell which."""
+
 _CHANNELS: Final = {"RGB": 3, "YBR_FULL": 3, "MONOCHROME2": 1}
 _SEXES: Final = {"M": "male", "F": "female"}
 _AGE: Final = re.compile(r"(\d{3})([DWMY])")
@@ -52,7 +53,7 @@ def extract_image(data: bytes) -> DicomImage:
     except (ImageRejected, MemoryError):
         raise
     except Exception as error:  # pydicom raises whatever its input makes it trip over
-        raise _corrupt(f"{type(error).__name__}") from error
+        raise _corrupt(f"its reader gave up ({type(error).__name__})") from error
 
 
 def warm_up() -> None:
@@ -80,18 +81,20 @@ def _check_kind(dataset: pydicom.Dataset) -> None:
 
 def _frame(dataset: pydicom.Dataset) -> bytes:
     coding = UID(dataset.file_meta.TransferSyntaxUID)
+    colours = str(dataset.get("PhotometricInterpretation"))
     if coding == JPEGBaseline8Bit:
+        if colours not in _JPEG_COLOURS:
+            raise _unsupported(f"expected a JPEG with colours as YBR_FULL_422, received {colours}")
         return next(generate_frames(dataset.PixelData, number_of_frames=1))
     if coding in _NATIVE:
-        written, png = cv2.imencode(".png", _native_pixels(dataset))
+        written, png = cv2.imencode(".png", _native_pixels(dataset, colours))
         assert written
         return png.tobytes()
     raise _unsupported(f"expected JPEG baseline or uncompressed pixels, received {coding.name}")
 
 
-def _native_pixels(dataset: pydicom.Dataset) -> npt.NDArray[np.uint8]:
+def _native_pixels(dataset: pydicom.Dataset, colours: str) -> npt.NDArray[np.uint8]:
     """uint8[H, W, 3] in OpenCV's order BGR, or uint8[H, W]."""
-    colours = str(dataset.PhotometricInterpretation)
     channels = _CHANNELS.get(colours)
     if channels is None or channels != dataset.SamplesPerPixel:
         raise _unsupported(f"expected colours as RGB, YBR_FULL or MONOCHROME2, received {colours}")

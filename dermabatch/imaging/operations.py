@@ -1,6 +1,5 @@
 """What a sandboxed decoder can do. Nothing here opens a file, a socket or a process."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -10,9 +9,10 @@ from cv2.typing import MatLike
 
 from dermabatch.errors import ImageRejected
 from dermabatch.imaging import dicom_reader, jpeg, png
+from dermabatch.imaging.decoded import Decoded
 from dermabatch.imaging.dicom import DicomImage
 from dermabatch.imaging.preprocess import preprocess
-from dermabatch.imaging.quality import Quality, measure
+from dermabatch.imaging.quality import measure
 from dermabatch.imaging.rejection import RejectionReason
 
 THUMBNAIL_EDGE: Final = 96
@@ -28,24 +28,6 @@ _TURNS: Final = {
 }
 _MIRRORED: Final = {2, 4, 5, 7}
 """EXIF orientations that need a left-right flip after their turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A picture as the network and the worklist need it.
-
-    Attributes:
-        pixels: uint8[size, size, 3], RGB, preprocessed.
-        width, height: pixels of the upright picture before preprocessing.
-        quality: measured on `pixels`.
-        thumbnail: JPEG, longest edge at most 96 pixels, aspect kept.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    width: int
-    height: int
-    quality: Quality
-    thumbnail: bytes
 
 
 def decode(data: bytes | memoryview, orientation: int, size: int) -> Decoded:

@@ -16,11 +16,11 @@ from typing import Any, Final, Self
 import numpy as np
 
 from dermabatch.errors import DecoderDied, ImageRejected
+from dermabatch.imaging.decoded import Decoded
 from dermabatch.imaging.decoder import Decoder, Job, Outcome, Result
 from dermabatch.imaging.dicom import DicomImage, DicomTags
 from dermabatch.imaging.forkserver import Forkserver
 from dermabatch.imaging.limits import MAX_BYTES, check_bytes
-from dermabatch.imaging.operations import Decoded
 from dermabatch.imaging.quality import Quality
 
 _MAX_BATCH: Final = 16
@@ -38,6 +38,8 @@ class SandboxLevel(StrEnum):
 
 class DecoderPool:
     """Decodes pictures in sandboxed processes; thread-safe; a context manager.
+
+    It belongs to the process that made it: a fork of that process must not use it.
 
     Args:
         processes: decoders that work at the same time.

@@ -62,7 +62,7 @@ def test_a_cell_lies_where_a_symmetrically_padded_network_looked() -> None:
     assert np.unravel_index(alpha.argmax(), alpha.shape) == (3 * 32, 5 * 32)
 
 
-def test_the_evidence_for_a_spot_lies_over_the_spot(engine: Engine) -> None:
+def test_the_evidence_for_a_spot_lies_within_a_cell_of_the_spot(engine: Engine) -> None:
     """Averaged over many places, because one spot also changes what the network sees around it."""
     skin = np.full((224, 224, 3), (220, 160, 150), np.uint8)
     plain = engine.run(skin[None]).cam[0]
@@ -74,5 +74,5 @@ def test_the_evidence_for_a_spot_lies_over_the_spot(engine: Engine) -> None:
             alpha = alpha_of(saliency_grids(change)[..., 0]).astype(float)
             rows, columns = np.nonzero(alpha > 127)
             offsets.append((columns.mean() - x, rows.mean() - y))
-    print(np.mean(offsets, axis=0))
-    assert np.abs(np.mean(offsets, axis=0)).max() < 16
+    one_cell = 32
+    assert np.abs(np.mean(offsets, axis=0)).max() < one_cell

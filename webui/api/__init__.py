@@ -7,7 +7,7 @@ use it. Errors are problem details (RFC 9457), made in `webui.errors` like those
 from flask import Flask
 from flask_smorest import Api
 
-from webui.api import audit, batches, docs, images, me, models
+from webui.api import audit, batches, docs, images, me, models, schemas
 from webui.api.access import BEARER
 
 _SUBJECTS = (batches, images, models, audit, me)
@@ -17,6 +17,10 @@ _DESCRIPTION = """Classifies batches of dermatoscopic images of skin lesions.
 Assistive use only. Not a medical device. A clinician decides.
 
 Make a token on your account page, or with `dermabatch users token`. Each call leaves one event in the audit trail."""
+
+
+class _Api(Api):  # type: ignore[misc]
+    DEFAULT_ERROR_RESPONSE_NAME = "PROBLEM"
 
 
 def register_api(app: Flask) -> None:
@@ -34,7 +38,12 @@ def register_api(app: Flask) -> None:
             "components": {"securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}}},
         },
     )
-    api = Api(app)
+    api = _Api(app)
+    problem = {
+        "description": "A problem",
+        "content": {"application/problem+json": {"schema": schemas.Problem}},
+    }
+    api.spec.components.response(_Api.DEFAULT_ERROR_RESPONSE_NAME, problem)
     for subject in _SUBJECTS:
         api.register_blueprint(subject.blueprint)
     app.register_blueprint(docs.blueprint)

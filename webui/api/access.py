@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import wraps
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from flask import Response, g, request
@@ -27,8 +27,12 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def resource(name: str, path: str, about: str) -> Blueprint:
-    """A part of the API below /api/v1: every view of it wants a token, and none looks at a cookie."""
-    blueprint = Blueprint(f"api_{name}", __name__, url_prefix=f"/api/v1{path}", description=about)
+    """A part of the API below /api/v1: every view of it wants a token, and none looks at a cookie.
+
+    Args:
+        name: heads it in the document; with a capital letter, as the pages' blueprints have none.
+    """
+    blueprint = Blueprint(name, __name__, url_prefix=f"/api/v1{path}", description=about)
     blueprint.before_request(_authenticate)
     csrf.exempt(blueprint)
     return blueprint
@@ -43,7 +47,7 @@ def needs(blueprint: Blueprint, scope: Scope) -> Callable[[View], View]:
             _demand(scope)
             return view(*args, **kwargs)
 
-        return blueprint.doc(security=[{BEARER: [scope.value]}])(checked)
+        return cast(View, blueprint.doc(security=[{BEARER: [scope.value]}])(checked))
 
     return decorate
 

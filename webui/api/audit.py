@@ -9,7 +9,7 @@ from webui.api import schemas
 from webui.api.access import auditor_session, needs, note, resource
 from webui.portal import portal
 
-blueprint = resource("audit", "/audit", "Who did what, and its proof")
+blueprint = resource("Audit", "/audit", "Who did what, and its proof")
 
 
 @blueprint.get("/events")

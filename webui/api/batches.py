@@ -20,7 +20,7 @@ from webui.api.access import actor, caller, department_session, needs, note, res
 from webui.portal import portal
 from webui.spool import admit_upload
 
-blueprint = resource("batches", "/batches", "Uploads and their results")
+blueprint = resource("Batches", "/batches", "Uploads and their results")
 
 _LONGEST_IDEMPOTENCY_KEY = 200
 
@@ -82,7 +82,7 @@ def create() -> tuple[Acceptance, dict[str, str]]:
         decoders=portal().decoders,
         settings=portal().settings,
     )
-    return acceptance, {"Location": url_for("api_batches.show", batch_id=acceptance.batch_id)}
+    return acceptance, {"Location": url_for("Batches.show", batch_id=acceptance.batch_id)}
 
 
 @blueprint.get("")

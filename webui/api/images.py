@@ -17,7 +17,7 @@ from webui.api import schemas
 from webui.api.access import department_session, needs, note, resource
 from webui.portal import portal
 
-blueprint = resource("images", "/images/<uuid:image_id>", "Single images")
+blueprint = resource("Images", "/images/<uuid:image_id>", "Single images")
 
 
 @blueprint.get("")

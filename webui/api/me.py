@@ -5,7 +5,7 @@ from typing import Any
 from webui.api import schemas
 from webui.api.access import BEARER, caller, resource, token_scopes
 
-blueprint = resource("me", "", "The token itself")
+blueprint = resource("Token", "", "Whom it acts for")
 
 
 @blueprint.get("/me")

@@ -13,7 +13,7 @@ from webui.api import schemas
 from webui.api.access import actor, department_session, needs, note, resource
 from webui.portal import portal
 
-blueprint = resource("models", "/models", "The registry of models")
+blueprint = resource("Models", "/models", "The registry of models")
 
 
 @blueprint.get("")

@@ -23,11 +23,11 @@ def _limit(default: int) -> fields.Integer:
     return fields.Integer(load_default=default, validate=validate.Range(1, MAX_PAGE))
 
 
-_CLASS_FIELDS: Final[dict[str, fields.Field]] = {
+_CLASS_FIELDS: Final[dict[str, fields.Field[Any]]] = {
     lesion.code: fields.Float(metadata={"description": lesion.name}) for lesion in LESION_CLASSES
 }
-_STATE_FIELDS: Final[dict[str, fields.Field]] = {state.value: fields.Integer() for state in ImageState}
-_TRIAGE_FIELDS: Final[dict[str, fields.Field]] = {level.value: fields.Integer() for level in Triage}
+_STATE_FIELDS: Final[dict[str, fields.Field[Any]]] = {state.value: fields.Integer() for state in ImageState}
+_TRIAGE_FIELDS: Final[dict[str, fields.Field[Any]]] = {level.value: fields.Integer() for level in Triage}
 
 PerClass = Schema.from_dict(_CLASS_FIELDS, name="PerClass")
 StateCounts = Schema.from_dict(_STATE_FIELDS, name="StateCounts")

@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from dermabatch import accounts
 from dermabatch.accounts import Scope
-from dermabatch.audit import Action
 from dermabatch.errors import InvalidRequest, NotFound
 from dermabatch.schema import ApiToken, User
 from webui.access import only_for, person
-from webui.audited import actor_of, note
+from webui.audited import actor_of
 from webui.portal import portal
 from webui.security import limiter
 from webui.signing_in import people
@@ -51,6 +50,7 @@ def change_password() -> ResponseReturnValue:
             actor=actor_of(person()),
         )
     changed = people().find_user(email=person().email)
+    assert changed is not None  # it is who asks
     login_user(changed, authn_via=["change"])
     flash("Your password is changed. Other sessions of yours have ended.")
     return redirect(url_for("account.show"))

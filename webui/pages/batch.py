@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, stream_with_context, url_for
+from flask import (
+    Blueprint,
+    Response,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    stream_with_context,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
@@ -103,7 +112,9 @@ def progress(batch_id: UUID) -> Response:
     with department_session() as session:
         now = _progress(session, batch_id)
         flagged = results.flagged_in(session, [batch_id])[batch_id]
-    answer = make_response(render_template("batch/progress.html", progress=now, batch=now.batch, flagged=flagged))
+    answer = make_response(
+        render_template("batch/progress.html", progress=now, batch=now.batch, flagged=flagged)
+    )
     if request.args.get("finished", type=int) != now.finished:
         answer.headers["HX-Trigger"] = "results-changed"
     return answer
@@ -127,7 +138,13 @@ def export(batch_id: UUID) -> Response:
     """Every file of the batch with its result, for a spreadsheet."""
     with department_session() as session:
         results.find_batch(session, batch_id)
-        note(session, Action.BATCH_EXPORT, person=person(), thing=("batch", batch_id), details={"format": "csv"})
+        note(
+            session,
+            Action.BATCH_EXPORT,
+            person=person(),
+            thing=("batch", batch_id),
+            details={"format": "csv"},
+        )
     answer = Response(stream_with_context(_csv(batch_id)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = f'attachment; filename="batch-{batch_id}.csv"'
     return answer

@@ -1,6 +1,5 @@
 """One image: the picture, what the model says of it and why, and where it comes from."""
 
-from functools import lru_cache
 from uuid import UUID
 
 from flask import Blueprint, Response, abort, render_template, request
@@ -11,9 +10,8 @@ from dermabatch.accounts import STAFF
 from dermabatch.audit import Action
 from dermabatch.derived import Derived, read_derived
 from dermabatch.errors import ErasedSubject
-from dermabatch.objects import ObjectStore
 from dermabatch.packs import open_sealed
-from dermabatch.results import Neighbours, Result
+from dermabatch.results import Neighbours
 from dermabatch.saliency import heat_map as draw_heat_map
 from dermabatch.schema import Image, Pack
 from dermabatch.subjects import data_key
@@ -40,9 +38,11 @@ def show(image_id: UUID) -> str:
         result = results.find_result(session, image_id, keyring=portal().keyring)
         image = result.image
         beside = _neighbours(session, image, narrowing)
-        others = [
-            other for other in results.images_of_lesion(session, image.lesion_id) if other.id != image.id
-        ] if image.lesion_id else []
+        others = (
+            [other for other in results.images_of_lesion(session, image.lesion_id) if other.id != image.id]
+            if image.lesion_id
+            else []
+        )
         model = image.prediction.model if image.prediction else None
         note(
             session,
@@ -117,13 +117,7 @@ def _derived(image_id: UUID) -> Derived:
         prediction = _promised(session, image_id).prediction
     if prediction is None:
         abort(404)
-    return read_derived(_derived_object(portal().store, prediction.derived_key), prediction.derived_index)
-
-
-@lru_cache(maxsize=64)
-def _derived_object(store: ObjectStore, key: str) -> bytes:
-    """One object serves up to 64 images (250 kB), so that a page of thumbnails is a handful of reads."""
-    return store.get(key)
+    return read_derived(portal().derived_object(prediction.derived_key), prediction.derived_index)
 
 
 def _bytes(content: bytes, kind: str, name: str) -> Response:

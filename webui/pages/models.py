@@ -26,7 +26,9 @@ def index() -> str:
         models = model_store.list_models(session)
         activations = model_store.list_activations(session)
         served = model_store.served_at(session, moment) if moment else None
-        note(session, Action.MODEL_VIEW, person=person(), details={"list": [model.digest for model in models]})
+        note(
+            session, Action.MODEL_VIEW, person=person(), details={"list": [model.digest for model in models]}
+        )
     return render_template(
         "models.html", models=models, activations=activations, moment=moment, served=served
     )

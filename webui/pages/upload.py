@@ -44,7 +44,9 @@ def create() -> ResponseReturnValue:
     metadata = request.files.get("metadata")
     acceptance = accept_upload(
         files=_incoming(),
-        metadata=parse_metadata(metadata.stream) if metadata and metadata.filename else None,
+        metadata=parse_metadata(metadata.stream)  # type: ignore[arg-type]
+        if metadata and metadata.filename
+        else None,
         submitter=person(),
         queue=Queue.INTERACTIVE,
         idempotency_key=request.form.get("idempotency_key") or None,
@@ -68,4 +70,4 @@ def _incoming() -> Iterator[IncomingFile]:
     for file in request.files.getlist("files"):
         # A browser sends an empty part for a field without files.
         if file.filename:
-            yield IncomingFile(file.filename, file.stream)
+            yield IncomingFile(file.filename, file.stream)  # type: ignore[arg-type]

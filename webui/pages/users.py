@@ -53,7 +53,9 @@ def set_roles(user_id: UUID) -> ResponseReturnValue:
         user = _find(session, user_id)
         roles = request.form.getlist("roles")
         if user.id == person().id and ADMINISTRATOR not in roles:
-            raise Conflict("Another administrator has to take this role from you, so that one always remains.")
+            raise Conflict(
+                "Another administrator has to take this role from you, so that one always remains."
+            )
         accounts.set_roles(session, user, roles, actor=actor_of(person()))
     return redirect(url_for("users.index"))
 

@@ -40,7 +40,14 @@ def test_every_operation_names_its_scope_and_says_what_it_does(document):
     for where, operation in operations(document).items():
         assert operation["security"] == [{"token": operation["security"][0]["token"]}], where
         assert operation["summary"], where
-        assert "default" in operation["responses"], where
+        assert operation["responses"]["default"] == {"$ref": "#/components/responses/PROBLEM"}, where
+
+
+def test_errors_are_described_as_they_are_made(nobody, document):
+    content = document["components"]["responses"]["PROBLEM"]["content"]
+    assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    described = document["components"]["schemas"]["Problem"]["properties"]
+    assert set(described) == set(nobody.get("/me").json)
 
 
 def test_every_reference_in_the_document_leads_somewhere(document):

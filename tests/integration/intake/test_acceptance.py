@@ -202,3 +202,12 @@ def test_names_of_any_kind_get_their_row(intake: Intake):
     acceptance = intake.upload([incoming(name, picture(n)) for n, name in enumerate(names)])
     assert acceptance.stored == len(names)
     assert intake.rows(acceptance.batch_id)[1] == Row("ä/ö ü.jpg", ImageState.PENDING, None)
+
+
+def test_the_turn_of_a_camera_is_kept_though_the_metadata_is_not(intake: Intake):
+    turned = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    jpeg = picture(1)
+    jpeg = jpeg[:2] + b"\xff\xe1" + (len(turned) + 2).to_bytes(2, "big") + turned + jpeg[2:]
+    (image,) = intake.images(intake.upload([incoming("turned.jpg", jpeg)]).batch_id)
+    assert (image.orientation, image.width, image.height) == (6, 72, 96)
+    assert image.pack_length < len(jpeg)

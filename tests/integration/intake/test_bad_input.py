@@ -17,9 +17,6 @@ from dermabatch.imaging.synthetic import lesion_png
 from dermabatch.lifecycle import ImageState
 from tests.integration.intake.conftest import Intake, Row, incoming, picture
 
-GOOD_BEFORE = incoming("before.jpg", picture(1001))
-GOOD_AFTER = incoming("after.jpg", picture(1002))
-
 
 def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
     stream = io.BytesIO()

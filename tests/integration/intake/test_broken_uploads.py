@@ -23,7 +23,7 @@ OPENING_STEPS = 3
 """Before the upload knows that it has a batch; what is left of it then is the collector's."""
 
 
-class BrokenOff(Exception):
+class BreakError(Exception):
     """What a test breaks an upload with."""
 
 
@@ -43,7 +43,7 @@ class Fuse:
             due = self._uses == self.at or (self._dead and self._uses > self.at)
             self.blown |= due
         if due:
-            raise BrokenOff
+            raise BreakError
 
 
 class FusedSessions:
@@ -115,7 +115,7 @@ def test_breaking_off_at_any_step_leaves_nothing_half_visible(intake: Intake, de
         step += 1
         fuse = Fuse(step, dead=dead)
         broken = replace(intake, web=FusedSessions(intake.web, fuse), store=FusedStore(intake.store, fuse))
-        with suppress(BrokenOff):
+        with suppress(BreakError):
             broken.upload(files_that_break(fuse))
         if not fuse.blown:
             break
@@ -177,7 +177,7 @@ def test_bytes_that_could_not_be_deleted_are_deleted_the_next_time(intake: Intak
             raise ObjectStoreUnavailable("away")
 
     fuse = Fuse(2)  # breaks after the first write
-    with pytest.raises(BrokenOff):
+    with pytest.raises(BreakError):
         replace(intake, store=Stubborn(intake.store, fuse)).upload(pictures(1))
     (key,) = intake.objects()
     with pytest.raises(ObjectStoreUnavailable):
@@ -189,7 +189,7 @@ def test_bytes_that_could_not_be_deleted_are_deleted_the_next_time(intake: Intak
 
 
 def test_giving_up_is_an_event_with_its_reason(intake: Intake, database):
-    with pytest.raises(BrokenOff):
+    with pytest.raises(BreakError):
         intake.upload(files_that_break(Fuse(5)))
     with database.sessions("postgres").begin() as session:
         outcome, details = session.execute(
@@ -198,4 +198,4 @@ def test_giving_up_is_an_event_with_its_reason(intake: Intake, database):
             )
         ).one()
     assert outcome == "failed"
-    assert '"why":"BrokenOff"' in details
+    assert '"why":"BreakError"' in details

@@ -90,6 +90,7 @@ def test_the_csv_is_believed_before_dicom_and_value_by_value(intake: Intake):
     assert (image.age, image.sex) == (46, "female")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.parametrize(
     "tags",
     [{"PatientAge": "999Y"}, {"PatientID": "x" * 65}, {"PatientSex": "O"}, {"BodyPartExamined": "A\x07B"}],

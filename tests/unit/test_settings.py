@@ -1,0 +1,55 @@
+import base64
+
+import pytest
+
+from dermabatch.errors import ConfigurationError
+from dermabatch.settings import load_settings
+
+KEY = base64.b64encode(b"k" * 32).decode()
+COMPLETE = {
+    "DATABASE_URL": "postgresql+psycopg2://web@localhost/dermabatch",
+    "REDIS_URL": "redis://localhost",
+    "S3_ENDPOINT": "http://localhost:8333",
+    "S3_ACCESS_KEY": "access",
+    "S3_SECRET_KEY": "hidden-from-everybody",
+    "MASTER_KEY": KEY,
+    "VERIFY_KEY": KEY,
+}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    def set_to(**changes):
+        for name, value in {**COMPLETE, **changes}.items():
+            if value is None:
+                monkeypatch.delenv(f"DERMABATCH_{name}", raising=False)
+            else:
+                monkeypatch.setenv(f"DERMABATCH_{name}", value)
+
+    return set_to
+
+
+def test_the_environment_is_read_with_its_types(environment):
+    environment(LEASE_SECONDS="7.5", ENGINE="tensorflow")
+    settings = load_settings()
+    assert settings.lease_seconds == 7.5
+    assert settings.engine == "tensorflow"
+    assert settings.master_key == b"k" * 32
+
+
+def test_everything_that_is_missing_or_wrong_is_named_at_once(environment):
+    environment(REDIS_URL=None, MASTER_KEY="c2hvcnQ=", ENGINE="torch")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    for name in ("DERMABATCH_REDIS_URL", "DERMABATCH_MASTER_KEY", "DERMABATCH_ENGINE"):
+        assert name in str(caught.value)
+
+
+def test_no_secret_is_shown_when_settings_are_printed_or_refused(environment):
+    environment()
+    assert "hidden-from-everybody" not in repr(load_settings())
+    assert "master_key" not in repr(load_settings())
+    environment(MASTER_KEY="bm90LTMyLWJ5dGVz", ENGINE="torch")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "bm90LTMyLWJ5dGVz" not in str(caught.value)

@@ -1,0 +1,96 @@
+from dataclasses import dataclass, field
+
+import pytest
+
+from dermabatch.errors import ArtifactRefused, ServiceUnavailable
+from worker.serving import ServedModel, Serving
+
+
+@dataclass
+class Engine:
+    """Remembers whether it was closed; these tests never run it."""
+
+    name: str = "none"
+    closed: bool = False
+
+    def close(self):
+        self.closed = True
+
+
+@dataclass
+class Artifact:
+    digest: str
+
+
+@dataclass
+class Registry:
+    """Which model is active, which of them are broken, and what was said of those."""
+
+    active: str | None = "first"
+    broken: set[str] = field(default_factory=set)
+    loads: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+    def load(self, digest):
+        self.loads.append(digest)
+        if digest in self.broken:
+            raise ArtifactRefused("Expected another digest.")
+        return ServedModel(Artifact(digest), Engine(), "openvino")
+
+    def serving(self):
+        return Serving(
+            active_digest=lambda: self.active,
+            load=self.load,
+            on_refused=lambda digest, _: self.refusals.append(digest),
+        )
+
+
+def digest_served(serving):
+    with serving.current() as model:
+        return model.digest
+
+
+def test_a_model_is_loaded_once():
+    registry = Registry()
+    serving = registry.serving()
+    assert [digest_served(serving) for _ in range(3)] == ["first"] * 3
+    assert registry.loads == ["first"]
+
+
+def test_a_newly_activated_model_serves_from_the_next_chunk_on():
+    registry = Registry()
+    serving = registry.serving()
+    digest_served(serving)
+    registry.active = "second"
+    assert digest_served(serving) == "second"
+
+
+def test_a_chunk_in_hand_keeps_its_model_until_it_is_done():
+    registry = Registry()
+    serving = registry.serving()
+    with serving.current() as first:
+        registry.active = "second"
+        with serving.current() as second:
+            assert second.digest == "second"
+            assert not first.engine.closed
+    assert first.engine.closed
+    assert not second.engine.closed
+
+
+def test_a_model_that_is_refused_is_reported_once_and_the_old_one_serves_on():
+    registry = Registry(broken={"second"})
+    serving = registry.serving()
+    digest_served(serving)
+    registry.active = "second"
+    assert [digest_served(serving) for _ in range(2)] == ["first", "first"]
+    assert registry.refusals == ["second"]
+
+
+def test_without_an_active_model_there_is_no_service():
+    with pytest.raises(ServiceUnavailable, match="No model is active"):
+        digest_served(Registry(active=None).serving())
+
+
+def test_with_only_a_refused_model_there_is_no_service():
+    with pytest.raises(ServiceUnavailable, match="was refused"):
+        digest_served(Registry(broken={"first"}).serving())
