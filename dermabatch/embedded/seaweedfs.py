@@ -2,8 +2,10 @@
 
 import http.client
 import os
+import re
 import shutil
 import signal
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -36,7 +38,12 @@ class SeaweedFS:
     def prepare(self, supervision: Supervision) -> None:
         """Forget the last run's ports, which it noted among its data. It finds its volumes again by asking for them."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        (self._folder / "mini.options").unlink(missing_ok=True)
+        noted = self._folder / "mini.options"
+        if noted.exists():
+            last = re.findall(r"^(\w+)\.port=(\d+)$", noted.read_text(), re.MULTILINE)
+            for socket in _sockets({part: int(port) for part, port in last}):
+                Path(socket).unlink(missing_ok=True)
+            noted.unlink()
         for master in self._folder.glob("m[0-9]*"):
             shutil.rmtree(master)
 
@@ -69,7 +76,7 @@ class SeaweedFS:
             # Nothing that it has acknowledged is lost, and an orderly end takes 1 to 7 s.
             stop_signal=signal.SIGKILL,
             kept_alive=True,
-            leftovers=self._sockets(),
+            leftovers=_sockets(self._ports),
         )
 
     def is_ready(self, process_id: int) -> bool:
@@ -100,13 +107,14 @@ class SeaweedFS:
     def _store(self) -> S3ObjectStore:
         return S3ObjectStore(self.endpoint, BUCKET, self._access_key, self._secret_key)
 
-    def _sockets(self) -> list[str]:
-        """It puts one socket a port into /tmp, whatever TMPDIR says, and leaves them there when killed."""
-        return [
-            socket
-            for part, port in self._ports.items()
-            for socket in (
-                f"/tmp/seaweedfs-{part}-{port}.sock",  # noqa: S108
-                f"/tmp/seaweedfs-{part}-grpc-{port + _GRPC_OFFSET}.sock",  # noqa: S108
-            )
-        ]
+
+def _sockets(ports: Mapping[str, int]) -> list[str]:
+    """It puts its sockets into /tmp, whatever TMPDIR says, and leaves them there when it is killed."""
+    return [
+        socket
+        for part, port in ports.items()
+        for socket in (
+            f"/tmp/seaweedfs-{part}-{port}.sock",  # noqa: S108
+            f"/tmp/seaweedfs-{part}-grpc-{port + _GRPC_OFFSET}.sock",  # noqa: S108
+        )
+    ]

@@ -5,6 +5,7 @@ import dataclasses
 import mmap
 import os
 import socket
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -110,7 +111,7 @@ _WORK: Final = {"decode": _decode, "render": _render, "extract_dicom": _extract_
 
 
 def _close_all_but(*kept: int) -> None:
-    for fd in map(int, os.listdir("/proc/self/fd")):
+    for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if fd > _STDERR and fd not in kept:
             with contextlib.suppress(OSError):  # the one that listed the others is closed already
                 os.close(fd)

@@ -36,7 +36,14 @@ def index(cursor: int | None, limit: int, **filters: Any) -> dict[str, Any]:
 def verification(full: bool) -> Verification:
     """Check the chain against its hashes and its signed checkpoints."""
     with auditor_session() as session:
-        verdict = verify(session, portal().store, portal().settings.verify_key, full=full)
+        settings = portal().settings
+        verdict = verify(
+            session,
+            portal().store,
+            settings.verify_key,
+            full=full,
+            retired_keys=settings.retired_verify_keys,
+        )
         note(session, Action.AUDIT_VERIFY, details={"ok": verdict.ok, "through_seq": verdict.through_seq})
     return verdict
 

@@ -70,6 +70,7 @@ def verify() -> str:
             collaborators.store,
             collaborators.settings.verify_key,
             full="full" in request.form,
+            retired_keys=collaborators.settings.retired_verify_keys,
         )
         note(
             session,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,6 +123,8 @@ def test_when_the_supervisor_is_killed_every_service_and_program_ends(hold):
 
 def test_a_folder_starts_again_right_after_everything_was_killed(folder, hold):
     holder = hold()
+    noted = (folder / "s3/mini.options").read_text()
+    port = re.search(r"^s3\.port=(\d+)$", noted, re.MULTILINE).group(1)
     for process in holder.started:
         with contextlib.suppress(psutil.NoSuchProcess):  # the death of the supervisor was faster
             process.kill()
@@ -129,6 +132,7 @@ def test_a_folder_starts_again_right_after_everything_was_killed(folder, hold):
 
     with EmbeddedServices(folder) as services:
         assert set(services.pids) == SERVICES
+        assert not list(Path("/tmp").glob(f"seaweedfs-s3-{port}.sock"))
 
 
 def test_after_an_orderly_end_neither_a_process_nor_a_socket_is_left(folder):
