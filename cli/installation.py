@@ -197,7 +197,7 @@ def portal_command(address: str) -> list[str]:
             "8",
             "--worker-tmp-dir",
             "/dev/shm",
-        ),  # noqa: S108
+        ),
     ]
 
 

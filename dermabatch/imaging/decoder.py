@@ -160,5 +160,5 @@ class Decoder:
         self.missing = (*unpack(hello)[0]["missing"], *(() if self._sealed else ("sealed memory",)))
 
 
-class _Died(Exception):  # noqa: N818 - it never leaves this file
+class _Died(Exception):
     """The process is dead, or must be."""

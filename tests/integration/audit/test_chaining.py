@@ -17,7 +17,7 @@ from dermabatch.objects import MemoryObjectStore
 WRITERS, EVENTS_EACH = 16, 60
 
 
-class ChangeOfMind(Exception):  # noqa: N818 - nothing is wrong
+class ChangeOfMind(Exception):
     """Of a writer, in the middle of its transaction."""
 
 
