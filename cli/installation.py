@@ -196,7 +196,7 @@ def portal_command(address: str) -> list[str]:
             "--graceful-timeout",
             "8",
             "--worker-tmp-dir",
-            "/dev/shm",
+            "/dev/shm",  # noqa: S108 - a heartbeat file: on a disk it makes gunicorn wait for writes
         ),
     ]
 

@@ -10,7 +10,10 @@ import urllib3
 
 from dermabatch.errors import DermabatchError, InvalidRequest, ServiceUnavailable
 
-_POLL_SECONDS = 0.1
+# A short batch is seen to end at once, a long one is not asked about ten times a second: each question costs the portal
+# more than an image does.
+_FIRST_POLL_SECONDS = 0.1
+_LONGEST_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,14 @@ class PortalClient:
             ServiceUnavailable: it is not done in time.
         """
         deadline = time.monotonic() + timeout_seconds
+        pause = _FIRST_POLL_SECONDS
         while time.monotonic() < deadline:
             batch = self.batch(batch_id)
             yield batch
             if batch["done"]:
                 return
-            time.sleep(_POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_POLL_SECONDS)
         raise ServiceUnavailable(
             f"Batch {batch_id} was not done within {timeout_seconds:g} s. It goes on: dermabatch results {batch_id}"
         )

@@ -299,7 +299,7 @@ def create_token(
         "scopes": token.scopes,
         "expires_at": expires_at.isoformat() if expires_at else None,
     }
-    _note_token(session, Action.TOKEN_CREATED, token, actor, details)
+    _note(session, Action.TOKEN_CREATED, token, actor, details)
     return secret
 
 
@@ -333,7 +333,7 @@ def revoke_token(session: Session, token: ApiToken, *, actor: Actor) -> None:
     if token.revoked_at is not None:
         return
     token.revoked_at = datetime.now(UTC)
-    _note_token(session, Action.TOKEN_REVOKED, token, actor, {})
+    _note(session, Action.TOKEN_REVOKED, token, actor, {})
 
 
 def _checked_email(session: Session, email: str) -> str:
@@ -370,7 +370,8 @@ def _note_change(session: Session, user: User, actor: Actor, details: Details) -
     _note(session, Action.USER_CHANGED, user, actor, details)
 
 
-def _note(session: Session, action: Action, user: User, actor: Actor, details: Details) -> None:
+def _note(session: Session, action: Action, thing: User | ApiToken, actor: Actor, details: Details) -> None:
+    user = thing.user if isinstance(thing, ApiToken) else thing
     audit.append(
         session,
         Event(
@@ -378,24 +379,9 @@ def _note(session: Session, action: Action, user: User, actor: Actor, details: D
             Outcome.SUCCESS,
             actor=actor,
             department_id=user.department_id,
-            object_type="user",
-            object_id=str(user.id),
-            details=details,
-        ),
-    )
-
-
-def _note_token(session: Session, action: Action, token: ApiToken, actor: Actor, details: Details) -> None:
-    audit.append(
-        session,
-        Event(
-            action,
-            Outcome.SUCCESS,
-            actor=actor,
-            department_id=token.user.department_id,
-            object_type="token",
-            object_id=str(token.id),
-            details={"user": str(token.user_id), **details},
+            object_type="token" if isinstance(thing, ApiToken) else "user",
+            object_id=str(thing.id),
+            details={"user": str(user.id), **details},
         ),
     )
 

@@ -79,7 +79,8 @@ def _enter_tenancy(session: Session, _transaction: object, connection: sa.Connec
     department = session.info["department"]
     connection.execute(
         sa.text(
-            "SELECT set_config('dermabatch.department', :department, true), set_config('dermabatch.auditor', :auditor, true)"
+            "SELECT set_config('dermabatch.department', :department, true),"
+            " set_config('dermabatch.auditor', :auditor, true)"
         ),
         {
             "department": str(department) if department else "",

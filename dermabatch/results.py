@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from dermabatch.errors import ErasedSubject, InvalidRequest, NotFound
 from dermabatch.ledger import BatchCounts, counts_of
-from dermabatch.lifecycle import PREDICTED_STATES, ImageState
+from dermabatch.lifecycle import PREDICTED_STATES, BatchState, ImageState
 from dermabatch.schema import Batch, Image, Prediction
 from dermabatch.subjects import KeyRing, data_key, open_text
 from dermabatch.taxonomy import CLASSES
@@ -92,8 +92,12 @@ def find_batch(session: Session, batch_id: UUID) -> Batch:
 
 
 def list_batches(session: Session, *, before: UUID | None = None, limit: int = 50) -> list[BatchSummary]:
-    """The department's batches, newest first; `before` is the id of the last one of the page before."""
+    """The department's batches, newest first; `before` is the id of the last one of the page before.
+
+    An upload that broke off before its first file is no batch to anybody.
+    """
     query = sa.select(Batch).order_by(Batch.id.desc()).limit(limit)
+    query = query.where(sa.or_(Batch.state != BatchState.ABANDONED, Batch.received > 0))
     if before is not None:
         query = query.where(Batch.id < before)
     batches = session.scalars(query).all()

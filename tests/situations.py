@@ -41,12 +41,18 @@ TESTS = Actor(None, ActorKind.SERVICE, "tests")
 
 def write_artifact(folder: Path, *, name: str = "tiny-1", bma: float = 0.8) -> Path:
     """An artifact whose files nobody parses: right for everything that only stores and verifies it."""
-    files = {file: f"{file} of {name}".encode() for file in REQUIRED_FILES}
+    files = _contents(name)
     for file, content in files.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_bytes(content)
+    (folder / MANIFEST).write_bytes(tiny_manifest(name=name, bma=bma).to_bytes())
+    return folder
+
+
+def tiny_manifest(*, name: str = "tiny-1", bma: float = 0.8) -> Manifest:
+    """What `write_artifact` says of its files."""
     limits = {"target": 0.95, "sensitivity": 0.9, "specificity": 0.9}
-    manifest = Manifest(
+    return Manifest(
         format=1,
         name=name,
         network=Network(name="efficientnet_lite0", parameters={"input_size": 224, "classes": len(CLASSES)}),
@@ -75,10 +81,12 @@ def write_artifact(folder: Path, *, name: str = "tiny-1", bma: float = 0.8) -> P
         ),
         libraries={},
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        files=describe_files(files),
+        files=describe_files(_contents(name)),
     )
-    (folder / MANIFEST).write_bytes(manifest.to_bytes())
-    return folder
+
+
+def _contents(name: str) -> dict[str, bytes]:
+    return {file: f"{file} of {name}".encode() for file in REQUIRED_FILES}
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ def register_active_model(sessions: Sessions, hospital: Hospital, digest: str = 
                 digest=digest,
                 name="tiny-1",
                 state=ModelState.ACTIVE,
-                manifest={"name": "tiny-1"},
+                manifest=tiny_manifest().model_dump(mode="json"),
                 signature=b"\0" * 64,
                 published_by=hospital.installer,
             )

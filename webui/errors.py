@@ -1,6 +1,7 @@
 """Errors become HTTP here and nowhere else: a page for people, JSON (RFC 9457) for programs."""
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
@@ -138,14 +139,23 @@ def _http(error: HTTPException) -> Response:
     if error.response is not None or error.code is None or error.code < 400:
         return make_response(error.get_response())
     status = error.code
-    data = getattr(error, "data", None) or {}  # of webargs: which field of a JSON body was wrong
-    message = str(data.get("messages") or _ADVICE.get(status) or error.description or error.name)
+    wrong = (getattr(error, "data", None) or {}).get("messages", {})  # of webargs, by place and field
+    message = "; ".join(_wrong_fields(wrong)) or _ADVICE.get(status) or error.description or error.name
     answer = problem(status, error.name.lower().replace(" ", "_"), message)
     if isinstance(error, MethodNotAllowed | TooManyRequests):
         for name in ("Allow", "Retry-After"):
             if value := error.get_response().headers.get(name):
                 answer.headers[name] = value
     return answer
+
+
+def _wrong_fields(messages: Any, *path: str) -> Iterator[str]:
+    """`query.limit: Must be at most 500.` for each field that webargs found wrong."""
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            yield from _wrong_fields(inner, *path, str(name))
+    else:
+        yield f"{'.'.join(path)}: {' '.join(messages)}"
 
 
 def _database_away(error: Exception) -> Response:

@@ -104,6 +104,11 @@ def test_results_as_json_are_one_object(run_json, batch):
     assert answer["models"] == {"ab" * 32: 2}
 
 
+def test_the_environment_may_name_the_user(run, batch, monkeypatch):
+    monkeypatch.setenv("DERMABATCH_USER", NURSE[1])
+    assert "urgent.jpg" in run("results", batch, env={"COLUMNS": "160"}).stdout
+
+
 def test_results_go_to_a_file(run, batch, tmp_path):
     run("results", batch, "--format", "isic", "--out", tmp_path / "scores.csv", *NURSE)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from dermabatch.audit import Actor, ActorKind
 from dermabatch.errors import ArtifactRefused, Conflict, NotAllowed, NotFound, ObjectMissing
 from dermabatch.lifecycle import ModelState
 from dermabatch.schema import Activation, Model
+from dermabatch.shipped import SHIPPED_MODEL
 from tests.situations import open_hospital, person, write_artifact
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
@@ -102,6 +104,24 @@ def test_a_folder_that_fails_its_manifest_is_not_published(tmp_path, sessions, o
         )
     assert states(sessions) == {}
     assert list(object_store.list("models/")) == []
+
+
+def test_the_shipped_model_is_published_once_so_that_any_person_may_activate_it(
+    sessions, object_store, hospital, activate
+):
+    for _ in range(2):
+        model = model_store.publish_shipped(sessions=sessions, store=object_store, signing_key=SIGNING_KEY)
+    assert (model.digest, model.published_by) == (SHIPPED_MODEL.digest, hospital.installer)
+    assert activate(model.digest).activated_by == hospital.administrator
+
+
+def test_a_shipped_model_other_than_the_pinned_one_is_refused(
+    monkeypatch, tmp_path, sessions, object_store, hospital
+):
+    exchanged = replace(SHIPPED_MODEL, folder=write_artifact(tmp_path / "exchanged"))
+    monkeypatch.setattr(model_store, "SHIPPED_MODEL", exchanged)
+    with pytest.raises(ArtifactRefused, match=SHIPPED_MODEL.digest):
+        model_store.publish_shipped(sessions=sessions, store=object_store, signing_key=SIGNING_KEY)
 
 
 def test_a_model_signed_by_another_installation_is_refused(publish, fetch):
