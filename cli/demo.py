@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from dermabatch import accounts, audit
 from dermabatch.embedded.host import wait_until
 from dermabatch.errors import InvalidRequest
 from dermabatch.imaging.synthetic import lesion_jpeg, lesion_png
-from dermabatch.intake import incoming_files
+from dermabatch.intake import IncomingFile, incoming_files
 from dermabatch.taxonomy import BY_CODE
 
 SAMPLES = 24
@@ -66,11 +66,9 @@ def demo(images: Path | None, port: int, folder: Path, exit_after: bool, as_json
     """
     started = time.monotonic()
     uploads = _own(images) if images else _painted()
-    with (
-        running_installation(
-            folder, port=port, tell=lambda step: console.print(f"{step} ...")
-        ) as installation,
-    ):
+    with running_installation(
+        folder, port=port, tell=lambda step: console.print(f"{step} ...")
+    ) as installation:
         people = _open_house(installation)
         batch = _classify(installation, uploads)
         shown = _Shown(
@@ -113,11 +111,19 @@ def _painted() -> list[Upload]:
     ]
 
 
-def _own(path: Path) -> list[Upload]:
-    uploads = [Upload(file.name, file.stream.read()) for file in incoming_files([path])]
-    if not uploads:
-        raise InvalidRequest(f"Expected images in {path}. Received: an empty folder")
-    return uploads
+def _own(path: Path) -> Iterator[Upload]:
+    """One file after the other: a folder may hold more than the memory."""
+    if not any(isinstance(file, IncomingFile) for file in incoming_files([path])):
+        raise InvalidRequest(f"Expected images in {path}. Received: nothing that can be read")
+    return _read(path)
+
+
+def _read(path: Path) -> Iterator[Upload]:
+    for file in incoming_files([path]):
+        if isinstance(file, IncomingFile):
+            yield Upload(file.name, file.stream.read())
+        else:
+            console.print(f"Left out {file.name}: {file.message}", markup=False)
 
 
 def _open_house(installation: Installation) -> Sequence[Login]:
@@ -129,15 +135,16 @@ def _open_house(installation: Installation) -> Sequence[Login]:
     return people
 
 
-def _classify(installation: Installation, uploads: Sequence[Upload]) -> dict[str, Any]:
+def _classify(installation: Installation, uploads: Iterable[Upload]) -> dict[str, Any]:
     token = installation.token(STAFF, accounts.Scope.BATCHES_WRITE, accounts.Scope.BATCHES_READ)
     client = PortalClient(installation.portal_url, token)
-    console.print(f"Uploading {len(uploads)} files ...")
+    console.print("Uploading ...")
     batch_id = client.submit(uploads)
     with _progress() as progress:
-        task = progress.add_task("Classifying", total=len(uploads))
+        task = progress.add_task("Classifying", total=None)
         for batch in client.follow(batch_id, timeout_seconds=_BATCH_SECONDS):
-            progress.update(task, completed=batch["received"] - batch["states"]["pending"])
+            received = batch["received"]
+            progress.update(task, total=received, completed=received - batch["states"]["pending"])
     return {**batch, "results": client.results(batch_id)}
 
 

@@ -20,7 +20,7 @@ from dermabatch.audit import Actor, ActorKind
 from dermabatch.database import Sessions, connect
 from dermabatch.embedded import EmbeddedServices
 from dermabatch.embedded.host import free_port, wait_until
-from dermabatch.errors import ConfigurationError, ServiceUnavailable
+from dermabatch.errors import ConfigurationError, NotFound, ServiceUnavailable
 from dermabatch.objects import S3ObjectStore
 from dermabatch.schema import User
 from dermabatch.settings import Settings
@@ -53,16 +53,16 @@ class Installation:
     """Of the portal's role."""
     store: S3ObjectStore
     portal_url: str
-    overrides: Mapping[str, str]
-    """`DERMABATCH_...` variables of every program, beside those of the services."""
+    variables: Mapping[str, str]
+    """`DERMABATCH_...` variables of every program. Those of the services that run here go before them."""
 
     def start(self, program: str) -> None:
         """Start `portal`, `worker` or `scheduler`; it is started again when it ends by itself."""
         environment = {
             **_inherited(),
+            **self.variables,
             **self.services.environment(_PROGRAMS_AND_ROLES[program]),
             "DERMABATCH_CHAINER_URL": self.services.postgres_url("chainer"),
-            **self.overrides,
         }
         argv = {
             "portal": portal_command(self.portal_url.removeprefix("http://")),
@@ -77,10 +77,12 @@ class Installation:
         assert self.settings.password_salt is not None
         salt = self.settings.password_salt.get_secret_value()
         with self.sessions.begin() as session:
-            user = next((user for user in accounts.list_users(session) if user.email == email), None)
-            if user is not None:
+            try:
+                user = accounts.find_user(session, email)
                 accounts.set_password(session, user, password, salt=salt, actor=_ACTOR)
-            else:
+                if [known.name for known in user.roles] != [role]:
+                    accounts.set_roles(session, user, [role], actor=_ACTOR)
+            except NotFound:
                 accounts.create_user(
                     session,
                     email=email,
@@ -170,7 +172,7 @@ def running_installation(
             sessions=sessions,
             store=S3ObjectStore.from_settings(settings),
             portal_url=f"http://127.0.0.1:{port}",
-            overrides=variables,
+            variables=variables,
         )
         tell("Publishing the model of this release")
         installation.shipped_model()
@@ -189,20 +191,13 @@ def portal_command(address: str) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "webui.wsgi:create()", "--bind", address),
         *("--worker-class", "gthread", "--workers", "1", "--threads", str(PORTAL_THREADS)),
-        *(
-            "--no-control-socket",
-            "--timeout",
-            "120",
-            "--graceful-timeout",
-            "8",
-            "--worker-tmp-dir",
-            "/dev/shm",  # noqa: S108 - a heartbeat file: on a disk it makes gunicorn wait for writes
-        ),
+        *("--timeout", "120", "--graceful-timeout", "8", "--no-control-socket"),
+        *("--worker-tmp-dir", "/dev/shm"),  # noqa: S108 - its heartbeat must not wait for a slow disk
     ]
 
 
 def _settings(services: EmbeddedServices, variables: Mapping[str, str]) -> Settings:
-    names = {**services.environment("web"), **variables}
+    names = {**variables, **services.environment("web")}
     prefix = "DERMABATCH_"
     return Settings.model_validate(
         {name.removeprefix(prefix).lower(): value for name, value in names.items()}

@@ -17,6 +17,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "cancel": ("cli.batches:cancel", "Stop what has not been classified yet"),
         "demo": ("cli.demo:demo", "Start everything, classify a sample batch and show the results"),
         "doctor": ("cli.doctor:doctor", "Check the installation and the conservation line"),
+        "erase-patient": ("cli.erasure:erase_patient", "Destroy the key of a patient for good"),
         "migrate": ("cli.migrate:migrate", "Bring the database to the newest revision"),
         "new-secrets": ("cli.new_secrets:new_secrets", "Write fresh keys and passwords for docker compose"),
         "models": ("cli.models:models", "List, compare, publish and activate models"),
@@ -33,8 +34,18 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 
+# What a shell makes of a program that SIGINT ended.
+_INTERRUPTED: Final = 130
+
 
 class _LazyGroup(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\ndermabatch: stopped by Ctrl-C", err=True)
+            ctx.exit(_INTERRUPTED)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
 
@@ -61,12 +72,15 @@ def dermabatch() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 something failed, 2 wrong use."""
+    """Run the command line. Exit codes: 0 done, 1 something failed, 2 wrong use, 130 stopped by Ctrl-C."""
     try:
         dermabatch(prog_name="dermabatch")
     except DermabatchError as error:
         click.echo(f"dermabatch: {error}", err=True)
         sys.exit(2 if isinstance(error, InvalidRequest) else 1)
+    except OSError as error:  # a full disk, a folder without permission
+        click.echo(f"dermabatch: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from rich.table import Table
 from cli.acting import AS_JSON, acting_user, actor_of, connected, person, print_json
 from dermabatch import model_store
 from dermabatch.accounts import ADMINISTRATOR
+from dermabatch.database import Sessions
 from dermabatch.errors import ConfigurationError
 from dermabatch.objects import S3ObjectStore
 from dermabatch.schema import Activation, Model
+from dermabatch.settings import Settings
 
 _DIGEST: Final = click.argument("digest")
 _TIME: Final = click.DateTime(("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"))
@@ -94,8 +96,7 @@ def compare(digests: tuple[str, ...], as_json: bool) -> None:
 def publish(folder: Path, email: str, as_json: bool) -> None:
     """Sign a model artifact with the installation's key and register it as a candidate."""
     with connected() as (settings, sessions):
-        if settings.signing_key is None:
-            raise ConfigurationError("Publishing needs DERMABATCH_SIGNING_KEY, which is not set.")
+        signing_key = _signing_key(settings)
         with sessions.begin() as session:
             publisher = actor_of(person(session, email))
         model = model_store.publish(
@@ -103,14 +104,22 @@ def publish(folder: Path, email: str, as_json: bool) -> None:
             publisher=publisher,
             sessions=sessions,
             store=S3ObjectStore.from_settings(settings),
-            signing_key=settings.signing_key,
+            signing_key=signing_key,
         )
-        with sessions.begin() as session:
-            described = _described(model_store.find_model(session, model.digest))
-    if as_json:
-        print_json(described)
-    else:
-        click.echo(f"{model.name} is published as {model.digest} and is {described['state']}.")
+        _report_published(sessions, model.digest, as_json)
+
+
+@models.command("publish-shipped")
+@AS_JSON
+def publish_shipped(as_json: bool) -> None:
+    """Register the model of this release as a candidate, so that any administrator may activate it. Safe to repeat."""
+    with connected() as (settings, sessions):
+        model = model_store.publish_shipped(
+            sessions=sessions,
+            store=S3ObjectStore.from_settings(settings),
+            signing_key=_signing_key(settings),
+        )
+        _report_published(sessions, model.digest, as_json)
 
 
 @models.command()
@@ -153,6 +162,21 @@ def served_at(time: datetime, as_json: bool) -> None:
         click.echo("{model_digest} since {activated_at}, activated by {activated_by}".format(**described))
     else:
         click.echo("No model served at that time.")
+
+
+def _signing_key(settings: Settings) -> bytes:
+    if settings.signing_key is None:
+        raise ConfigurationError("Publishing needs DERMABATCH_SIGNING_KEY, which is not set.")
+    return settings.signing_key
+
+
+def _report_published(sessions: Sessions, digest: str, as_json: bool) -> None:
+    with sessions.begin() as session:
+        described = _described(model_store.find_model(session, digest))
+    if as_json:
+        print_json(described)
+    else:
+        click.echo("{name} is published as {digest} and is {state}.".format(**described))
 
 
 def _described(model: Model) -> dict[str, Any]:

@@ -18,17 +18,20 @@ _DATABASE = "postgres:5432/dermabatch"
 def new_secrets(folder: Path) -> None:
     """Write fresh keys and passwords into FOLDER, one file each, for docker compose.
 
-    Back the folder up apart from the data: without `master_key` no stored image can be read again.
+    Back the folder up apart from the data: without `master_key` no stored image can be read again. Only you can look
+    into it; the files themselves are readable, because compose mounts each into its containers as it is.
     """
     if folder.exists() and any(folder.iterdir()):
         raise Conflict(
             f"{folder} is not empty. Existing secrets are never overwritten: choose another folder."
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
     for name, value in _generate().items():
         path = folder / name
-        path.touch(mode=0o600)
         path.write_text(value, encoding="utf-8")
+        # The containers' users (10001, 999 and others) are nobody on the host; the folder keeps everybody else out.
+        path.chmod(0o444)
     click.echo(f"Wrote new secrets into {folder}.", err=True)
 
 

@@ -1,18 +1,26 @@
 """The JSON API as a program sees it: hand in a batch, follow it, read its results."""
 
 import json
+import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
+from typing import IO, Any, Final
 
 import urllib3
+from urllib3.fields import RequestField
 
 from dermabatch.errors import DermabatchError, InvalidRequest, ServiceUnavailable
 
 # A short batch is seen to end at once, a long one is not asked about ten times a second: each question costs the portal
 # more than an image does.
-_FIRST_POLL_SECONDS = 0.1
+_FIRST_POLL_SECONDS: Final = 0.1
+_KEPT_IN_MEMORY: Final = 64 * 2**20
+"""Bytes of an upload; a larger one waits in a temporary file until its length is known."""
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _LONGEST_POLL_SECONDS = 1.0
 
 
@@ -32,17 +40,19 @@ class PortalClient:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=300), retries=False)
 
-    def submit(self, uploads: Sequence[Upload], *, queue: str = "interactive") -> str:
-        """Hand in a batch; returns its id.
+    def submit(self, uploads: Iterable[Upload], *, queue: str = "interactive") -> str:
+        """Hand in a batch, taking one file after the other; returns its id.
 
         Raises:
             InvalidRequest: the portal refused it and says why.
             ServiceUnavailable: the portal does not answer.
         """
-        fields: list[tuple[str, Any]] = [
-            ("files", (upload.name, upload.data, "application/octet-stream")) for upload in uploads
-        ]
-        answer = self._ask("POST", "/api/v1/batches", fields=[("queue", queue), *fields])
+        with SpooledTemporaryFile(_KEPT_IN_MEMORY) as body:
+            content_type = _write_form(body, uploads, queue)
+            length = body.tell()
+            body.seek(0)
+            headers = {"Content-Type": content_type, "Content-Length": str(length)}
+            answer = self._ask("POST", "/api/v1/batches", body=body, headers=headers)
         return str(answer["batch_id"])
 
     def batch(self, batch_id: str) -> dict[str, Any]:
@@ -79,9 +89,13 @@ class PortalClient:
             cursor = page["next_cursor"]
         return found
 
-    def _ask(self, method: str, path: str, *, fields: Any = None) -> dict[str, Any]:
+    def _ask(
+        self, method: str, path: str, *, body: IO[bytes] | None = None, headers: Mapping[str, str] = _NONE
+    ) -> dict[str, Any]:
         try:
-            response = self._http.request(method, self._url + path, fields=fields, headers=self._headers)
+            response = self._http.request(
+                method, self._url + path, body=body, headers={**self._headers, **headers}
+            )
         except urllib3.exceptions.HTTPError as error:
             raise ServiceUnavailable(f"The portal at {self._url} does not answer: {error}") from error
         if response.status >= 400:
@@ -89,6 +103,23 @@ class PortalClient:
         answer = json.loads(response.data)
         assert isinstance(answer, dict)
         return answer
+
+
+def _write_form(body: IO[bytes], uploads: Iterable[Upload], queue: str) -> str:
+    """Write a form of multipart/form-data; returns its content type with the boundary."""
+    boundary = secrets.token_hex(16)
+
+    def write(field: RequestField, data: bytes) -> None:
+        body.write(f"--{boundary}\r\n{field.render_headers()}".encode())
+        body.write(data)
+        body.write(b"\r\n")
+
+    write(RequestField.from_tuples("queue", ""), queue.encode())
+    for upload in uploads:
+        file = (upload.name, b"", "application/octet-stream")
+        write(RequestField.from_tuples("files", file), upload.data)
+    body.write(f"--{boundary}--\r\n".encode())
+    return f"multipart/form-data; boundary={boundary}"
 
 
 def _refusal(status: int, body: bytes) -> DermabatchError:

@@ -10,9 +10,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from dermabatch.errors import ConfigurationError
+from dermabatch.errors import ConfigurationError, DatabaseUnavailable
 
 _SESSION_DEFAULTS = " ".join(
     (
@@ -23,6 +25,15 @@ _SESSION_DEFAULTS = " ".join(
         "-c timezone=UTC",
     )
 )
+
+# A database host that vanished answers nothing, and the kernel would wait for it for hours.
+_NOTICE_A_DEAD_HOST = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # milliseconds
+}
 
 
 class Sessions:
@@ -44,9 +55,19 @@ class Sessions:
 
     @contextmanager
     def begin(self, *, department: UUID | None = None, auditor: bool = False) -> Iterator[Session]:
-        """One transaction: committed at the end, rolled back by an exception."""
-        with self.open(department=department, auditor=auditor) as session, session.begin():
-            yield session
+        """One transaction: committed at the end, rolled back by an exception.
+
+        Raises:
+            DatabaseUnavailable: trying the whole transaction again later is right. Where the connection was cut
+                during the commit it may have taken effect.
+        """
+        try:
+            with self.open(department=department, auditor=auditor) as session, session.begin():
+                yield session
+        except (DBAPIError, PoolTimeout) as error:
+            if not _means_try_again(error):
+                raise
+            raise DatabaseUnavailable(f"The database does not answer: {_reason(error)}") from error
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -69,9 +90,22 @@ def connect(url: str, *, pool_size: int = 5) -> Sessions:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        connect_args={"options": _SESSION_DEFAULTS, "connect_timeout": 5, "application_name": "dermabatch"},
+        connect_args={"options": _SESSION_DEFAULTS, "application_name": "dermabatch", **_NOTICE_A_DEAD_HOST},
     )
     return Sessions(engine)
+
+
+def _means_try_again(error: DBAPIError | PoolTimeout) -> bool:
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        return True
+    # psycopg2 reports a few kinds of cut connection as a plain DatabaseError.
+    return error.connection_invalidated
+
+
+def _reason(error: DBAPIError | PoolTimeout) -> str:
+    """The first line of what the driver says; the full text of SQLAlchemy would quote rows into logs."""
+    said = str(error.orig if isinstance(error, DBAPIError) else error)
+    return said.partition("\n")[0].strip()
 
 
 def _enter_tenancy(session: Session, _transaction: object, connection: sa.Connection) -> None:

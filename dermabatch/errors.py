@@ -31,6 +31,12 @@ class ObjectStoreUnavailable(ServiceUnavailable):
     code = "storage_unavailable"
 
 
+class DatabaseUnavailable(ServiceUnavailable):
+    """PostgreSQL is away, restarting or too busy. What was not committed has not happened."""
+
+    code = "database_unavailable"
+
+
 class ObjectMissing(DermabatchError):
     """No object has this key."""
 
@@ -82,7 +88,7 @@ class QuotaExceeded(InvalidRequest):
 class ImageRejected(DermabatchError):
     """This file is not an image we can judge. An outcome of one image, never of its batch.
 
-    `reason` is a stable code from `dermabatch.lifecycle.RejectionReason`, the message is for a nurse.
+    `reason` is a stable code from `dermabatch.imaging.rejection.RejectionReason`, the message is for a nurse.
     """
 
     code = "image_rejected"
@@ -90,6 +96,12 @@ class ImageRejected(DermabatchError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class PackDamaged(DermabatchError):
+    """The bytes of a stored pack are gone, changed, or do not open with the installation's key. A person must look."""
+
+    code = "pack_damaged"
 
 
 class SealBroken(DermabatchError):

@@ -8,8 +8,9 @@ from typing import Final
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
-from redis import Redis, RedisError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from dermabatch.settings import Settings
 
@@ -60,6 +61,7 @@ class WakeUp:
             settings.redis_url.get_secret_value(),
             socket_timeout=_HINT_TIMEOUT_SECONDS,
             socket_connect_timeout=_HINT_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
         )
         self._most = settings.worker_slots
 
@@ -73,8 +75,9 @@ class WakeUp:
             missing = min(chunks, self._most) - self.waiting()
             for _ in range(missing):
                 self._app.send_task(WORK_TASK, queue=WORK_QUEUE, retry=False, ignore_result=True)
-        except (OperationalError, RedisError, OSError) as error:
-            log.warning("wake_up_not_sent", error=str(error), remedy="the sweeper sends it again")
+        except Exception as error:
+            # Whatever Redis or its client did: the rows are committed, and an upload must not fail for a hint.
+            log.warning("wake_up_not_sent", error=repr(error), remedy="the sweeper sends it again")
             return 0
         return max(missing, 0)
 

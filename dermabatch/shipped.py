@@ -15,5 +15,5 @@ class ShippedModel:
 
 SHIPPED_MODEL: Final = ShippedModel(
     folder=Path(__file__).parent / "shipped_model",
-    digest="cbd754d780a4fec518a5ce18eee7d6b64cea35ddc98d89d44f9172b6a52dc147",
+    digest="e3875fca0d325340b53fb415be26c8d6c2a3a8ab68adf4c7b66f78f8529f5120",
 )

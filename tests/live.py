@@ -52,6 +52,13 @@ class LiveInstallation:
         with self.behind.begin() as session:
             return session.scalar(sa.text("SELECT count(*) FROM chunks WHERE state = 'running'"))
 
+    def lapses(self, batch_id: str) -> int:
+        """How often a chunk of this batch lost its holder."""
+        with self.behind.begin() as session:
+            return session.scalar(
+                sa.text("SELECT sum(lapses) FROM chunks WHERE batch_id = :id"), {"id": UUID(batch_id)}
+            )
+
     def assert_nothing_lost(self, batches: Sequence[str], *, images: int) -> None:
         """Every image has one outcome, every classified one has one prediction, and the trail holds."""
         with self.behind.begin() as session:

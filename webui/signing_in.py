@@ -1,5 +1,6 @@
 """Signing in and out: Flask-Security over `People`, and an audit event for each attempt."""
 
+from datetime import timedelta
 from typing import Any, cast
 
 from flask import Flask, current_app, session
@@ -30,6 +31,8 @@ def install(app: Flask, sessions: Sessions) -> None:
         SECURITY_RETURN_GENERIC_RESPONSES=True,
         SECURITY_FLASH_MESSAGES=False,
         SECURITY_MSG_GENERIC_AUTHN_FAILED=("The address or the password is not right.", "error"),
+        # No page of the portal asks for the password again, so that none needs Flask-Security's view for it.
+        SECURITY_FRESHNESS=timedelta(minutes=-1),
         # Tokens of our own (`dermabatch.accounts`) serve programs.
         SECURITY_API_ENABLED_METHODS=["session"],
     )

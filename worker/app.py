@@ -14,7 +14,7 @@ from dermabatch.audit import Event as AuditEvent
 from dermabatch.cores import available_cores
 from dermabatch.database import Sessions, connect
 from dermabatch.engines import load_engine
-from dermabatch.errors import ArtifactRefused, DermabatchError
+from dermabatch.errors import ArtifactRefused, DermabatchError, ObjectMissing, ServiceUnavailable
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.observability import configure_logging
@@ -51,29 +51,41 @@ def main() -> None:
             on_overdue=_exit_overdue,
         )
         leases.start()
+        serving = _serving(settings, sessions, store, actor)
         pipeline = Pipeline(
             settings=settings,
             sessions=sessions,
             store=store,
             keyring=KeyRing(settings.master_key),
-            serving=_serving(settings, sessions, store, actor),
+            serving=serving,
             decoders=decoders,
             leases=leases,
+            stopping=stopping,
             actor=actor,
             name=name,
         )
-        _serve(settings, pipeline, stopping, name)
+        _warm_up(serving)
+        exit_code = _serve(settings, pipeline, stopping, name)
         leases.stop()
     sessions.close()
+    sys.exit(exit_code)
 
 
-def _serve(settings: Settings, pipeline: Pipeline, stopping: Event, name: str) -> None:
+def _warm_up(serving: Serving) -> None:
+    """Load the model before the first claim, if database and storage are up already and a model is active."""
+    try:
+        with serving.current():
+            pass
+    except (ServiceUnavailable, ObjectMissing) as error:
+        log.warning("no_model_yet", error=str(error), remedy="it is loaded when there is work")
+
+
+def _serve(settings: Settings, pipeline: Pipeline, stopping: Event, name: str) -> int:
+    """Work until told to stop. What lay in the queue while no worker ran is found like everything else."""
     app = create_app(settings)
     register(app, pipeline, stopping)
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
-    # What was queued while no worker ran waits for no message.
-    pipeline.warm_up()
-    app.Worker(
+    worker = app.Worker(
         pool="threads",
         concurrency=settings.worker_slots,
         hostname=f"worker@{name}",
@@ -82,14 +94,15 @@ def _serve(settings: Settings, pipeline: Pipeline, stopping: Event, name: str) -
         without_heartbeat=True,
         loglevel=settings.log_level,
         quiet=True,
-    ).start()
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
 
 
 def _serving(settings: Settings, sessions: Sessions, store: ObjectStore, actor: Actor) -> Serving:
     def active_digest() -> str | None:
         with sessions.begin() as session:
-            model = model_store.active_model(session)
-        return None if model is None else model.digest
+            return model_store.active_digest(session)
 
     def load(digest: str) -> ServedModel:
         artifact = model_store.fetch(

@@ -1,4 +1,4 @@
-"""Decoded images in, findings out: the engine, then the core's reading of its logits."""
+"""Pictures in, findings out: decoders, the engine, then the core's reading of its logits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,10 +7,14 @@ from uuid import UUID
 
 import numpy as np
 
+from dermabatch import ledger
 from dermabatch.derived import Derived
+from dermabatch.errors import DecoderDied, ImageRejected
 from dermabatch.imaging.decoded import Decoded
+from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.saliency import saliency_grids
 from dermabatch.triage import Assessment, assess
+from worker.opening import Picture
 from worker.serving import ServedModel
 
 
@@ -23,22 +27,48 @@ class Finding:
     derived: Derived
 
 
-def assess_images(
-    decoded: Sequence[tuple[UUID, Decoded]], model: ServedModel, *, priority: int = 0
-) -> dict[UUID, Finding]:
-    """Run the model once over all images.
+Answer = Finding | ledger.Refused | DecoderDied
+
+
+def classify(
+    pictures: Sequence[Picture], model: ServedModel, decoders: DecoderPool, *, priority: int = 0
+) -> dict[UUID, Answer]:
+    """Decode every picture and run the model once over all that are images.
 
     Args:
-        decoded: identifiers and pictures of at least one chunk's worth or less.
+        pictures: one chunk's worth or less.
         model: verified and loaded.
+        decoders: sandboxed.
         priority: 0 goes before 1 in the engine's queue.
+
+    Returns:
+        An answer for each picture, by the identifier of its image.
+
+    Raises:
+        ServiceUnavailable: no decoder can be started.
     """
+    files = [(picture.data, picture.orientation) for picture in pictures]
+    answers: dict[UUID, Answer] = {}
+    decoded: dict[UUID, Decoded] = {}
+    for picture, result in zip(pictures, decoders.decode(files, model.engine.input_size), strict=True):
+        match result:
+            case Decoded():
+                decoded[picture.image_id] = result
+            case ImageRejected():
+                answers[picture.image_id] = ledger.Refused(picture.image_id, result.reason, str(result))
+            case DecoderDied():
+                answers[picture.image_id] = result
+    return answers | _assess(decoded, model, priority)
+
+
+def _assess(decoded: Mapping[UUID, Decoded], model: ServedModel, priority: int) -> dict[UUID, Finding]:
     if not decoded:
         return {}
-    output = model.engine.run(np.stack([picture.pixels for _, picture in decoded]), priority=priority)
-    assessments = assess(output.logits, model.artifact.manifest, [picture.quality for _, picture in decoded])
+    images = list(decoded.values())
+    output = model.engine.run(np.stack([image.pixels for image in images]), priority=priority)
+    assessments = assess(output.logits, model.artifact.manifest, [image.quality for image in images])
     grids = saliency_grids(output.cam)
     return {
-        image_id: Finding(assessment, asdict(picture.quality), Derived(picture.thumbnail, saliency))
-        for (image_id, picture), assessment, saliency in zip(decoded, assessments, grids, strict=True)
+        image_id: Finding(assessment, asdict(image.quality), Derived(image.thumbnail, grid))
+        for (image_id, image), assessment, grid in zip(decoded.items(), assessments, grids, strict=True)
     }

@@ -5,6 +5,8 @@ waits. If the child dies or hangs, the image in its hands is the culprit. If the
 deployment, nothing is counted: the lease lapses and another worker starts over.
 """
 
+import ctypes
+import signal
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -18,9 +20,10 @@ import structlog
 from dermabatch import ledger
 from dermabatch.artifacts import read_artifact
 from dermabatch.engines import EngineKind, load_engine
-from dermabatch.errors import DecoderDied, ImageRejected, ServiceUnavailable
+from dermabatch.errors import DecoderDied, ServiceUnavailable
 from dermabatch.imaging.sandbox import DecoderPool
-from worker.assessment import Finding, assess_images
+from worker.assessment import Answer, Finding, classify
+from worker.opening import Picture
 from worker.serving import ServedModel
 
 log = structlog.get_logger(__name__)
@@ -29,7 +32,7 @@ log = structlog.get_logger(__name__)
 _START_SECONDS = 120
 _IMAGE_SECONDS = 30
 
-Answer = Finding | ledger.Refused | DecoderDied
+_PR_SET_PDEATHSIG = 1
 
 
 class Quarantine:
@@ -53,31 +56,27 @@ class Quarantine:
     ) -> None:
         self._stop_child()
 
-    def examine(
-        self, image_id: UUID, data: bytes, orientation: int, *, stops: int
-    ) -> Finding | ledger.Refused | ledger.Failed:
+    def examine(self, picture: Picture) -> Finding | ledger.Refused | ledger.Failed:
         """Classify one image, however often it takes its process down, up to `ledger.MAX_STOPS` times.
 
         Raises:
             ServiceUnavailable: the child does not start; that is no fault of the image.
             LeaseLost: somebody else has the chunk by now.
         """
+        stops = picture.stops
         while stops < ledger.MAX_STOPS:
-            answer = self._ask(image_id, data, orientation)
+            if self._child is None:
+                self._child = _Child(self._model)
+            answer = self._child.ask(picture)
             if not isinstance(answer, DecoderDied):
                 return answer
             self._stop_child()
-            stops = self._on_stop(image_id)
+            stops = self._on_stop(picture.image_id)
         return ledger.Failed(
-            image_id,
+            picture.image_id,
             DecoderDied.code,
             f"Reading this image stopped its process {stops} times. Export it again from its source and upload it.",
         )
-
-    def _ask(self, image_id: UUID, data: bytes, orientation: int) -> Answer:
-        if self._child is None:
-            self._child = _Child(self._model)
-        return self._child.ask(image_id, data, orientation)
 
     def _stop_child(self) -> None:
         if self._child is not None:
@@ -101,9 +100,9 @@ class _Child:
             self.stop()
             raise ServiceUnavailable("The quarantine process does not start; its log says why.")
 
-    def ask(self, image_id: UUID, data: bytes, orientation: int) -> Answer:
+    def ask(self, picture: Picture) -> Answer:
         try:
-            self._pipe.send((image_id, data, orientation))
+            self._pipe.send(picture)
         except OSError:
             return DecoderDied("the quarantine process ended")
         answer = self._answer_within(_IMAGE_SECONDS)
@@ -125,30 +124,26 @@ class _Child:
 
 
 def _serve(pipe: Connection, folder: Path, digest: str, engine_kind: EngineKind) -> None:
-    """Body of the child. It ends when the parent's end of the pipe closes, whatever the reason."""
+    """Body of the child. It ends with its parent, whatever the reason."""
+    _end_with_parent()
     artifact = read_artifact(folder, expected_digest=digest, verify_key=None)
     # Decoders first: loading TensorFlow before a fork hangs.
     with DecoderPool(1) as decoders:
-        model = ServedModel(
-            artifact, load_engine(artifact.folder, artifact.manifest, engine_kind), engine_kind
-        )
+        engine = load_engine(artifact.folder, artifact.manifest, engine_kind)
+        model = ServedModel(artifact, engine, engine_kind)
         pipe.send("ready")
         while True:
             try:
-                image_id, data, orientation = pipe.recv()
+                picture: Picture = pipe.recv()
             except EOFError:
                 return
-            pipe.send(_examine(image_id, data, orientation, model, decoders))
+            pipe.send(classify([picture], model, decoders)[picture.image_id])
 
 
-def _examine(
-    image_id: UUID, data: bytes, orientation: int, model: ServedModel, decoders: DecoderPool
-) -> Answer:
-    [answer] = decoders.decode([(data, orientation)], model.engine.input_size)
-    match answer:
-        case ImageRejected():
-            return ledger.Refused(image_id, answer.reason, str(answer))
-        case DecoderDied():
-            return answer
-        case _:
-            return assess_images([(image_id, answer)], model)[image_id]
+def _end_with_parent() -> None:
+    # A stop may be sent to every process of a worker. The child's end would then be counted against its image.
+    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked_to_stop, signal.SIG_IGN)
+    # An engine that hangs never sees the pipe close. This signal comes when the parent's *thread* ends, which
+    # outlives its `Quarantine`.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -4,17 +4,18 @@ Any number may run: sweeping is idempotent and skips locked rows, and one chaine
 """
 
 import signal
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event, Thread
+from threading import Event
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from dermabatch import ledger
 from dermabatch.audit import Actor, ActorKind, Chainer
 from dermabatch.database import Sessions, connect
-from dermabatch.errors import ConfigurationError, ServiceUnavailable
+from dermabatch.errors import ConfigurationError, DermabatchError, ServiceUnavailable
 from dermabatch.intake import collect_orphans
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.observability import configure_logging
@@ -44,7 +45,7 @@ class Sweeper:
             if time.monotonic() >= self.orphans_due:
                 collect_orphans(sessions=self.sessions, store=self.store, actor=_ACTOR)
                 self.orphans_due = time.monotonic() + _ORPHANS_EVERY_SECONDS
-        except (SQLAlchemyError, ServiceUnavailable) as error:
+        except ServiceUnavailable as error:
             log.warning("sweep_failed", error=str(error), remedy="tried again in the next round")
 
     def _return_lapsed(self) -> None:
@@ -81,14 +82,23 @@ def run(settings: Settings, stop: Event) -> None:
         retired_keys=settings.retired_verify_keys,
         checkpoint_seconds=settings.checkpoint_seconds,
     )
-    chaining = Thread(target=chainer.run, args=(stop,), name="chainer")
-    chaining.start()
     sweeper = Sweeper(connect(settings.database_url.get_secret_value()), store, WakeUp(settings))
-    log.info("scheduler_started", sweep_seconds=settings.sweep_seconds)
+    with ThreadPoolExecutor(1, thread_name_prefix="chainer") as threads:
+        chaining = threads.submit(chainer.run, stop)
+        # Half a scheduler would go unnoticed: if either part ends, both end, and the supervisor starts both again.
+        chaining.add_done_callback(lambda _: stop.set())
+        try:
+            _sweep_until(stop, sweeper, settings.sweep_seconds)
+        finally:
+            stop.set()
+    chaining.result()
+
+
+def _sweep_until(stop: Event, sweeper: Sweeper, every_seconds: float) -> None:
+    log.info("scheduler_started", sweep_seconds=every_seconds)
     sweeper.sweep()
-    while not stop.wait(settings.sweep_seconds):
+    while not stop.wait(every_seconds):
         sweeper.sweep()
-    chaining.join()
 
 
 def main() -> None:
@@ -102,4 +112,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DermabatchError as error:
+        sys.exit(f"scheduler: {error}")

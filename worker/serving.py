@@ -1,5 +1,7 @@
 """The model this worker serves: loaded once, changed at the next claim after an activation."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -11,6 +13,8 @@ from dermabatch.engines import Engine, EngineKind
 from dermabatch.errors import ArtifactRefused, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
+
+_RETRY_SECONDS = 30
 
 
 class ServedModel:
@@ -31,8 +35,8 @@ class ServedModel:
 class Serving:
     """Follows the active model.
 
-    A model that fails a check is refused once, loudly, and the one before serves on: a hospital without results
-    is worse off than one with yesterday's model.
+    A model that cannot be served leaves the one before in place: a hospital without results is worse off than one
+    with yesterday's model.
 
     Args:
         active_digest: reads which model is active now; None where none is.
@@ -51,7 +55,8 @@ class Serving:
         self._load = load
         self._on_refused = on_refused
         self._current: ServedModel | None = None
-        self._refused: set[str] = set()
+        self._retry_at: dict[str, float] = {}
+        """Models that did not load, and when, by the monotonic clock, it is worth another try."""
         self._lock = Lock()
 
     @contextmanager
@@ -59,7 +64,7 @@ class Serving:
         """The model for one chunk. Other slots wait while a new one loads, so that no claim gets the old one.
 
         Raises:
-            ServiceUnavailable: no model is active, or the only one was refused.
+            ServiceUnavailable: no model is active, or the only one cannot be served.
         """
         with self._lock:
             model = self._follow(self._active_digest())
@@ -71,30 +76,37 @@ class Serving:
                 model.users -= 1
                 _close_if_unused(model)
 
-    def _follow(self, digest: str | None) -> ServedModel:
-        current = self._current
-        if (
-            digest is not None
-            and digest not in self._refused
-            and (current is None or current.digest != digest)
-        ):
-            try:
-                self._current = self._load(digest)
-            except ArtifactRefused as refusal:
-                self._refused.add(digest)
-                self._on_refused(digest, refusal)
-            else:
-                log.info("model_loaded", model=digest, engine=self._current.engine.name)
-                if current is not None:
-                    current.replaced = True
-                    _close_if_unused(current)
-        if self._current is None:
+    def _follow(self, active: str | None) -> ServedModel:
+        serving = None if self._current is None else self._current.digest
+        if active not in (None, serving) and time.monotonic() >= self._retry_at.get(active, 0):
+            self._switch_to(active)
+        if self._current is not None:
+            return self._current
+        if active is None:
             raise ServiceUnavailable(
                 "No model is active. Publish one and activate it: dermabatch models activate."
-                if digest is None
-                else f"The active model {digest[:12]} was refused and no other is loaded."
             )
-        return self._current
+        raise ServiceUnavailable(f"The active model {active[:12]} cannot be served and no other is loaded.")
+
+    def _switch_to(self, digest: str) -> None:
+        former = self._current
+        try:
+            self._current = self._load(digest)
+        except ArtifactRefused as refusal:
+            self._on_refused(digest, refusal)
+            self._retry_at[digest] = math.inf
+            return
+        except Exception:
+            if former is None:
+                raise
+            # A full disk, a storage that is away, no memory for a second model.
+            self._retry_at[digest] = time.monotonic() + _RETRY_SECONDS
+            log.exception("model_not_loaded", model=digest, still_serving=former.digest)
+            return
+        log.info("model_loaded", model=digest, engine=self._current.engine.name)
+        if former is not None:
+            former.replaced = True
+            _close_if_unused(former)
 
 
 def _close_if_unused(model: ServedModel) -> None:

@@ -14,6 +14,7 @@ from dermabatch.audit.chain import FIELDS, event_hash
 from dermabatch.audit.reading import TEXT_FIELDS, tail
 from dermabatch.audit.signer import Signer
 from dermabatch.database import Sessions
+from dermabatch.errors import ServiceUnavailable
 from dermabatch.objects import ObjectStore
 
 ROUND_SECONDS = 0.2
@@ -97,17 +98,19 @@ class Chainer:
             try:
                 self.run_once()
                 pause = ROUND_SECONDS
-            except DBAPIError as error:
-                _log.warning("audit.chaining_failed", error=str(error.orig))
+            except (DBAPIError, ServiceUnavailable) as error:
+                _log.warning("audit.chaining_failed", error=str(getattr(error, "orig", error)))
                 pause = _RETRY_SECONDS
             self._raise_alarm()
+            if not signing.is_alive() and not stop.is_set():
+                raise RuntimeError("The signer of the audit trail has ended: the log says why.")
         signing.join()
 
     def _raise_alarm(self) -> None:
         try:
             with self._sessions.begin() as session:
                 backlog = self._watch.look(session)
-        except DBAPIError:
+        except (DBAPIError, ServiceUnavailable):
             return  # the database is away, which the next round will tell
         if backlog.late:
             _log.warning("audit.events_not_chained", late=backlog.late, waiting=backlog.waiting)

@@ -52,7 +52,9 @@ def _limit(memory_bytes: int) -> None:
         (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_NOFILE, 0),
     ):
-        resource.setrlimit(kind, (value, value))
+        _, most = resource.getrlimit(kind)
+        limit = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(kind, (limit, limit))
 
 
 def _drop_privileges() -> None:

@@ -1,6 +1,7 @@
 """What leaves the sandbox of a DICOM object: one picture and four tags, nothing else."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,19 @@ class DicomTags:
     age: int | None = None
     sex: str | None = None
     localization: str | None = None
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any]) -> Self:
+        """From a decoder's answer, which may be anything.
+
+        Raises:
+            KeyError, TypeError: it holds no tags.
+        """
+        tags = cls(header["patient"], header["age"], header["sex"], header["localization"])
+        texts = (tags.patient, tags.sex, tags.localization)
+        if not (isinstance(tags.age, int | None) and all(isinstance(text, str | None) for text in texts)):
+            raise TypeError("expected texts and a number")
+        return tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ the same without it, and a profile names the device.
 
 import re
 import struct
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from dermabatch.errors import ImageRejected
@@ -19,8 +20,8 @@ SIGNATURE: Final = b"\xff\xd8\xff"
 
 _EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
 _APP0, _APP1, _APP14, _APP15 = 0xE0, 0xE1, 0xEE, 0xEF
-_CODING_TABLES: Final = {0xC4, 0xDB, 0xDD}  # Huffman, quantisation, restart interval
 _READABLE_FRAMES: Final = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; all Huffman-coded
+_CODING: Final = {*_READABLE_FRAMES, 0xC4, 0xDB, 0xDD, _SOS}  # with Huffman and quantisation tables, restarts
 _UNREADABLE_FRAMES: Final = {
     0xC3: "lossless",
     **dict.fromkeys((0xC5, 0xC6, 0xC7), "hierarchical"),
@@ -34,6 +35,12 @@ _MAX_SCANS: Final = 100
 
 # Within a scan FF 00 is a plain FF, FF D0 to D7 are restarts, FF FF is filling; anything else ends it.
 _END_OF_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+class _Part(NamedTuple):
+    marker: int
+    segment: bytes  # from its two length bytes on
+    scan: bytes  # entropy-coded data; only behind a start of scan
 
 
 class _Frame(NamedTuple):
@@ -53,38 +60,36 @@ def inspect_jpeg(data: bytes) -> Picture:
         ImageRejected: truncated, corrupt, too_large, too_small, cmyk, unsupported_bit_depth,
             unsupported_encoding.
     """
-    kept = [b"\xff\xd8"]
-    orientation, frame, scans, at = UPRIGHT, None, 0, 2
-    while True:
-        marker, at = _next_marker(data, at)
-        if marker == _EOI:
-            break
-        segment = _segment(data, at)
-        at += len(segment)
-        if marker == _APP1 and segment[2:8] == b"Exif\0\0":
-            orientation = orientation_of(segment[8:])
-        elif marker in _UNREADABLE_FRAMES:
-            raise ImageRejected(
-                RejectionReason.UNSUPPORTED_ENCODING,
-                f"{_UNREADABLE_FRAMES[marker]} JPEG cannot be read: expected a baseline or progressive JPEG",
-            )
-        elif marker in _READABLE_FRAMES:
+    orientation, frame, scans, kept = UPRIGHT, None, 0, [b"\xff\xd8"]
+    for part in _parts(data):
+        if part.marker == _APP1 and part.segment[2:8] == b"Exif\0\0":
+            orientation = orientation_of(part.segment[8:])
+        elif part.marker in _READABLE_FRAMES:
             if frame is not None:
                 raise _corrupt("it describes its picture twice")
-            frame = _frame(segment)
-        elif marker == _SOS:
+            frame = _frame(part.segment)
+        elif part.marker == _SOS:
             scans += 1
             if frame is None or scans > _MAX_SCANS:
                 raise _corrupt("its scans do not fit its header")
-        kept.append(_stripped(marker, segment))
-        if marker == _SOS:
-            end = _end_of_scan(data, at)
-            kept.append(data[at:end])
-            at = end
+        kept.append(_stripped(part))
     if frame is None or scans == 0:
         raise _corrupt("it holds no picture")
-    kept.append(b"\xff\xd9")
-    return Picture.upright(frame.width, frame.height, orientation, b"".join(kept))
+    return Picture.upright(frame.width, frame.height, orientation, b"".join([*kept, b"\xff\xd9"]))
+
+
+def _parts(data: bytes) -> Iterator[_Part]:
+    """Everything from the start marker to the end marker; what follows is left out."""
+    at = 2
+    while True:
+        marker, at = _next_marker(data, at)
+        if marker == _EOI:
+            return
+        segment = _segment(data, at)
+        at += len(segment)
+        end = _end_of_scan(data, at) if marker == _SOS else at
+        yield _Part(marker, segment, data[at:end])
+        at = end
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:
@@ -139,8 +144,9 @@ def _end_of_scan(data: bytes, at: int) -> int:
     return found.start()
 
 
-def _stripped(marker: int, segment: bytes) -> bytes:
-    """The segment as it is kept, with its marker; nothing where it is metadata."""
+def _stripped(part: _Part) -> bytes:
+    """The part as it is kept; nothing where it is metadata."""
+    marker, segment, scan = part
     if marker == _APP0 and segment[2:7] == b"JFIF\0" and len(segment) >= 16:
         # The length and a thumbnail of 0 x 0 instead of the one that may follow.
         segment = b"\x00\x10" + segment[2:14] + b"\0\0"
@@ -148,9 +154,14 @@ def _stripped(marker: int, segment: bytes) -> bytes:
         segment = b"\x00\x0e" + segment[2:14]
     elif marker == _COM or _APP0 <= marker <= _APP15:
         return b""
-    elif marker not in _CODING_TABLES and marker not in _READABLE_FRAMES and marker != _SOS:
+    elif marker in _UNREADABLE_FRAMES:
+        raise ImageRejected(
+            RejectionReason.UNSUPPORTED_ENCODING,
+            f"{_UNREADABLE_FRAMES[marker]} JPEG cannot be read: expected a baseline or progressive JPEG",
+        )
+    elif marker not in _CODING:
         raise _corrupt(f"an unknown part, marker {marker:02X}")
-    return bytes((0xFF, marker)) + segment
+    return bytes((0xFF, marker)) + segment + scan
 
 
 def _truncated() -> ImageRejected:

@@ -179,6 +179,4 @@ def _read_bytes(header: dict[str, Any], tail: bytes, room: memoryview) -> bytes:
 
 
 def _read_dicom(header: dict[str, Any], tail: bytes, room: memoryview) -> DicomImage:
-    data = _read_bytes(header, tail, room)
-    del header["length"]
-    return DicomImage(data, DicomTags(**header))
+    return DicomImage(_read_bytes(header, tail, room), DicomTags.from_header(header))

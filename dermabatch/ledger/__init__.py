@@ -4,7 +4,7 @@ Locks are taken in the order batch, chunk, images, so that no two of these moves
 in a circle.
 """
 
-from dermabatch.ledger.claiming import Claim, ClaimedImage, claim, release, renew
+from dermabatch.ledger.claiming import Claim, ClaimedImage, claim, let_lapse, release, renew
 from dermabatch.ledger.counting import BatchCounts, Conservation, conservation, counts, counts_of
 from dermabatch.ledger.recording import (
     MAX_STOPS,
@@ -34,6 +34,7 @@ __all__ = [
     "conservation",
     "counts",
     "counts_of",
+    "let_lapse",
     "note_late_write",
     "note_stop",
     "record",

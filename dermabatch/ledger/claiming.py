@@ -116,6 +116,14 @@ def release(session: Session, claim: Claim, *, after_seconds: float = 0) -> bool
     return released is not None
 
 
+def let_lapse(session: Session, claim: Claim) -> bool:
+    """End the lease now, as if its holder had vanished; False where the chunk is no longer ours.
+
+    For troubles that the chunk itself may have caused: the sweeper returns it in quarantine, later each time.
+    """
+    return renew(session, claim, lease_seconds=0)
+
+
 def held_by(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
     """The condition under which the holder of a claim may still write."""
     return (

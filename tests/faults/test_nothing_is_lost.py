@@ -1,5 +1,7 @@
 """The main job under the faults of every day, on the real services."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -27,6 +29,17 @@ def test_a_worker_killed_in_mid_chunk_loses_and_doubles_nothing(live):
     live.installation.start("worker")
     assert live.wait_for(batch)["states"]["classified"] == 400
     live.assert_nothing_lost([batch], images=400)
+
+
+def test_a_worker_told_to_stop_finishes_what_it_holds_and_lets_nothing_lapse(live):
+    batch = live.client.submit(small_lesions(600, first_seed=60_000))
+    assert wait_until(lambda: live.running_chunks() > 0, seconds=60)
+    process_id = live.installation.services.pids["worker"]
+    os.kill(process_id, signal.SIGTERM)
+    assert wait_until(lambda: live.installation.services.pids.get("worker") != process_id, seconds=10)
+    assert live.wait_for(batch)["states"]["classified"] == 600
+    assert live.lapses(batch) == 0
+    live.assert_nothing_lost([batch], images=600)
 
 
 def test_redis_flushed_with_2000_images_queued_delays_and_nothing_more(without_worker):

@@ -1,5 +1,6 @@
 """One batch while it is worked on and afterwards."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -188,7 +189,7 @@ def _note_view(session: Session, batch_id: UUID, page: Page) -> None:
     note(session, Action.BATCH_VIEW, person=person(), thing=("batch", batch_id), details={"images": shown})
 
 
-def _csv(batch_id: UUID):  # type: ignore[no-untyped-def]
+def _csv(batch_id: UUID) -> Iterator[str]:
     with department_session() as session:
         # What a spreadsheet needs to take the file for UTF-8.
         yield "\N{BYTE ORDER MARK}"

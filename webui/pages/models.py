@@ -7,11 +7,10 @@ from flask.typing import ResponseReturnValue
 
 from dermabatch import model_store
 from dermabatch.accounts import ADMINISTRATOR, STAFF
-from dermabatch.artifacts import CARD
 from dermabatch.audit import Action
-from dermabatch.errors import ObjectMissing, ObjectStoreUnavailable
 from webui.access import guard, only_for, person
 from webui.audited import actor_of, note
+from webui.cards import card_of
 from webui.portal import portal
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
@@ -48,7 +47,7 @@ def show(digest: str) -> str:
         manifest=model.manifest,
         activations=activations,
         serving=serving,
-        card=_card(model.digest),
+        card=card_of(model, portal().store),
     )
 
 
@@ -70,14 +69,6 @@ def roll_back() -> ResponseReturnValue:
     """Return to the model that served before."""
     activation = model_store.rollback(actor=actor_of(person()), sessions=portal().sessions)
     return redirect(url_for("models.show", digest=activation.model_digest))
-
-
-def _card(digest: str) -> str | None:
-    """The model's own description; None while the storage cannot give it."""
-    try:
-        return portal().store.get(f"models/{digest}/{CARD}").decode()
-    except (ObjectMissing, ObjectStoreUnavailable):
-        return None
 
 
 def _moment(text: str | None) -> datetime | None:

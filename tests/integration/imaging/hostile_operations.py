@@ -3,6 +3,7 @@
 Everything else is decoded by the real operations. The pool loads this module only where a test names it.
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -49,22 +50,18 @@ def _take_ten_gigabytes() -> None:
 
 
 def _answer_nonsense() -> None:
-    socket.socket(fileno=_connection()).send(b"\x02\0\0\0{}")
+    _answer(b"\x02\0\0\0{}")
 
 
 def _answer_with_a_pickle() -> None:
-    socket.socket(fileno=_connection()).send(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
+    _answer(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
 
 
-def _connection() -> int:
-    """The one socket that is open."""
+def _answer(message: bytes) -> None:
+    """Over the one descriptor that can be written to."""
     for fd in range(3, 100):
-        try:
-            socket.socket(fileno=os.dup(fd)).close()
-        except OSError:
-            continue
-        return fd
-    raise AssertionError
+        with contextlib.suppress(OSError):
+            os.write(fd, message)
 
 
 def _escalate() -> None:

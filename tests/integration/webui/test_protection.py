@@ -1,10 +1,14 @@
 import re
+import time
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from dermabatch.triage import Triage
+from tests.integration.webui.conftest import Browser
 from tests.situations import File
+from webui.app import create_app
 
 _FREE_FOR_ALL = {"static", "security.login", "frame.health"}
 _FOR_ADMINISTRATORS = ("/audit", "/users", "/system")
@@ -129,3 +133,31 @@ def test_the_theme_is_kept_without_scripts(nurse):
 
 def test_health_is_known_to_everybody(stranger):
     assert stranger.get("/healthz").json == {"status": "ok"}
+
+
+@pytest.fixture
+def behind_tls(settings, sessions, object_store, decoders):
+    """A portal as a hospital runs it: nothing over plain HTTP."""
+    strict = settings.model_copy(update={"insecure_cookies": False})
+    return create_app(strict, sessions=sessions, store=object_store, decoders=decoders).test_client()
+
+
+def test_plain_http_is_sent_to_https_but_for_the_sign_of_life(behind_tls):
+    assert behind_tls.get("/sign-in").location.startswith("https://")
+    assert behind_tls.get("/healthz").status_code == 200
+
+
+def test_over_https_cookies_are_bound_to_this_host_and_browsers_told_to_stay(behind_tls):
+    answer = behind_tls.get("/sign-in", base_url="https://portal.example")
+    assert answer.headers["Set-Cookie"].startswith("__Host-session=")
+    assert "; Secure" in answer.headers["Set-Cookie"]
+    assert "max-age" in answer.headers["Strict-Transport-Security"]
+
+
+def test_the_portal_goes_on_without_redis(settings, sessions, object_store, decoders, hospital):
+    unplugged = settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+    browser = Browser(create_app(unplugged, sessions=sessions, store=object_store, decoders=decoders))
+    started = time.monotonic()
+    assert browser.sign_in("nurse@hospital.example").location == "/"
+    assert browser.get("/batches").status_code == 200
+    assert time.monotonic() - started < 3

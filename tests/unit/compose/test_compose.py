@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -7,10 +8,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from cli.migrate import MigrationSettings
 from cli.new_secrets import new_secrets
+from dermabatch.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 SERVICES = COMPOSE["services"]
 PROGRAMS = ("migrate", "webui", "worker", "worker-gpu", "scheduler", "training")
 DATA_SERVICES = ("postgres", "redis", "seaweedfs")
@@ -48,16 +52,27 @@ def test_programs_run_without_rights(name):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_image_that_is_built_is_a_stage_of_the_dockerfile_and_not_root(name):
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     target = SERVICES[name]["build"]["target"]
-    assert re.search(rf"^FROM runtime AS {re.escape(target)}$", dockerfile, re.MULTILINE)
-    assert re.search(r"^USER 10001", dockerfile, re.MULTILINE)
+    assert re.search(rf"^FROM runtime AS {re.escape(target)}$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^USER 10001", DOCKERFILE, re.MULTILINE)
 
 
 def test_the_portals_image_holds_no_framework():
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    stage = dockerfile.split("AS build-portal")[1].split("FROM")[0]
+    stage = DOCKERFILE.split("AS build-portal")[1].split("FROM")[0]
     assert "--extra" not in stage
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_owns_the_folder_below_each_of_its_volumes(name):
+    """A new named volume takes its owner from the image; one over a missing folder would belong to root."""
+    mounted = [volume.split(":") for volume in SERVICES[name].get("volumes", [])]
+    owned = re.search(r"install -d -m 0700 -o dermabatch -g dermabatch (.+)", DOCKERFILE)
+    assert {path for volume, path, *_ in mounted if volume in COMPOSE["volumes"]} <= set(owned[1].split())
+
+
+def test_uploads_go_to_disk_and_not_into_the_memory_of_a_tmpfs():
+    webui = SERVICES["webui"]
+    assert f"spool:{webui['environment']['TMPDIR']}" in webui["volumes"]
 
 
 @pytest.fixture
@@ -77,8 +92,53 @@ def test_every_secret_that_is_used_is_declared_and_made(secrets):
     assert used == set(COMPOSE["secrets"]) == {path.name for path in secrets.iterdir()}
 
 
-def test_nobody_else_may_read_a_secret(secrets):
-    assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o600}
+def test_only_their_owner_reaches_the_secrets_and_every_container_reads_those_it_is_given(secrets):
+    """Compose mounts files as they are, and the users of the containers own nothing on the host."""
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o444}
+
+
+def test_a_folder_that_was_open_is_closed(tmp_path):
+    tmp_path.chmod(0o755)
+    assert CliRunner().invoke(new_secrets, [str(tmp_path)]).exit_code == 0
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def as_in_the_container(secrets, tmp_path, monkeypatch):
+    """Gives a service's environment to this process, and the folder that it would find as /run/secrets."""
+
+    def _as_in_the_container(name):
+        for variable, value in SERVICES[name]["environment"].items():
+            monkeypatch.setenv(variable, value)
+        mounted = tmp_path / name
+        mounted.mkdir()
+        for secret in SERVICES[name]["secrets"]:
+            shutil.copy(secrets / secret["source"], mounted / secret["target"])
+        return mounted
+
+    return _as_in_the_container
+
+
+@pytest.mark.parametrize("name", ["webui", "worker", "worker-gpu", "scheduler"])
+def test_a_program_finds_every_setting_that_it_needs(name, as_in_the_container):
+    settings = Settings(_secrets_dir=as_in_the_container(name))
+    needed = {
+        "webui": (settings.secret_key, settings.password_salt, settings.signing_key),
+        "scheduler": (settings.chainer_url, settings.signing_key),
+    }
+    assert None not in needed.get(name, ())
+    assert settings.s3_endpoint == "http://seaweedfs:8333"
+
+
+def test_migrate_finds_the_way_in_of_every_role(as_in_the_container):
+    settings = MigrationSettings(_secrets_dir=as_in_the_container("migrate"))
+    assert settings.superuser_url is not None
+
+
+@pytest.mark.parametrize("name", ["worker", "worker-gpu"])
+def test_what_opens_strangers_pictures_all_day_can_sign_nothing(name, as_in_the_container):
+    assert Settings(_secrets_dir=as_in_the_container(name)).signing_key is None
 
 
 def test_secrets_are_never_overwritten(secrets):

@@ -1,3 +1,5 @@
+import math
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -28,11 +30,14 @@ class Registry:
 
     active: str | None = "first"
     broken: set[str] = field(default_factory=set)
+    trouble: Exception | None = None
     loads: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
     def load(self, digest):
         self.loads.append(digest)
+        if self.trouble is not None:
+            raise self.trouble
         if digest in self.broken:
             raise ArtifactRefused("Expected another digest.")
         return ServedModel(Artifact(digest), Engine(), "openvino")
@@ -86,11 +91,43 @@ def test_a_model_that_is_refused_is_reported_once_and_the_old_one_serves_on():
     assert registry.refusals == ["second"]
 
 
+def test_a_refusal_that_could_not_be_reported_is_reported_later():
+    registry = Registry(broken={"second"})
+    serving = registry.serving()
+    digest_served(serving)
+    registry.active = "second"
+    report, registry.refusals = registry.refusals, None  # as if the database were away
+    with pytest.raises(AttributeError):
+        digest_served(serving)
+    registry.refusals = report
+    assert digest_served(serving) == "first"
+    assert registry.refusals == ["second"]
+
+
+def test_while_a_new_model_cannot_be_loaded_the_old_one_serves_on_and_the_new_one_is_tried_again(monkeypatch):
+    registry = Registry()
+    serving = registry.serving()
+    digest_served(serving)
+    registry.active = "second"
+    registry.trouble = OSError("no space left on device")
+    assert [digest_served(serving) for _ in range(3)] == ["first"] * 3
+    assert registry.loads == ["first", "second"]
+    registry.trouble = None
+    monkeypatch.setattr(time, "monotonic", lambda: math.inf)
+    assert digest_served(serving) == "second"
+
+
+def test_trouble_with_the_only_model_is_told():
+    registry = Registry(trouble=OSError("no space left on device"))
+    with pytest.raises(OSError, match="no space"):
+        digest_served(registry.serving())
+
+
 def test_without_an_active_model_there_is_no_service():
     with pytest.raises(ServiceUnavailable, match="No model is active"):
         digest_served(Registry(active=None).serving())
 
 
 def test_with_only_a_refused_model_there_is_no_service():
-    with pytest.raises(ServiceUnavailable, match="was refused"):
+    with pytest.raises(ServiceUnavailable, match="cannot be served"):
         digest_served(Registry(broken={"first"}).serving())

@@ -1,0 +1,59 @@
+from threading import Event
+
+import pytest
+
+from dermabatch.audit import Chainer
+from dermabatch.audit.signer import Signer
+from dermabatch.errors import ConfigurationError
+from worker import scheduler
+
+
+@pytest.fixture
+def scheduler_settings(settings, database):
+    return settings.model_copy(
+        update={
+            "database_url": type(settings.database_url)(database.url("worker")),
+            "chainer_url": type(settings.database_url)(database.url("chainer")),
+            "sweep_seconds": 0.05,
+        }
+    )
+
+
+def test_a_scheduler_whose_chainer_dies_ends(scheduler_settings, object_store, monkeypatch):
+    def die(self, stop):
+        raise RuntimeError("the chainer has a bug")
+
+    monkeypatch.setattr(Chainer, "run", die)
+    with pytest.raises(RuntimeError, match="the chainer has a bug"):
+        scheduler.run(scheduler_settings, Event())
+
+
+def test_a_scheduler_whose_signer_dies_ends(scheduler_settings, object_store, monkeypatch):
+    def die(self, stop, every_seconds):
+        """Ends as a thread does that met a bug."""
+
+    monkeypatch.setattr(Signer, "run", die)
+    with pytest.raises(RuntimeError, match="signer"):
+        scheduler.run(scheduler_settings, Event())
+
+
+def test_a_scheduler_whose_sweeper_dies_ends_its_chainer_too(scheduler_settings, object_store, monkeypatch):
+    def die(self):
+        raise RuntimeError("the sweeper has a bug")
+
+    monkeypatch.setattr(scheduler.Sweeper, "sweep", die)
+    stop = Event()
+    with pytest.raises(RuntimeError, match="the sweeper has a bug"):
+        scheduler.run(scheduler_settings, stop)
+    assert stop.is_set()
+
+
+def test_a_scheduler_ends_when_it_is_told_to(scheduler_settings, object_store):
+    stop = Event()
+    stop.set()
+    scheduler.run(scheduler_settings, stop)
+
+
+def test_a_scheduler_that_cannot_sign_says_what_to_set(scheduler_settings):
+    with pytest.raises(ConfigurationError, match="DERMABATCH_CHAINER_URL"):
+        scheduler.run(scheduler_settings.model_copy(update={"chainer_url": None}), Event())

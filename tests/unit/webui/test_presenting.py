@@ -1,0 +1,57 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from webui.presenting import ago, duration, exactly, file_size, grouped, percent
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [
+        (1, "100 %"),
+        (0.624, "62 %"),
+        (0.0996, "10 %"),
+        (0.0994, "9.9 %"),
+        (0.034, "3.4 %"),
+        (0.0004, "< 0.1 %"),
+        (0, "< 0.1 %"),
+    ],
+)
+def test_a_probability_has_no_decimals_from_ten_per_cent_on_and_one_below(probability, shown):
+    assert percent(probability) == shown
+
+
+@pytest.mark.parametrize(
+    ("before", "shown"),
+    [
+        (timedelta(seconds=3), "just now"),
+        (timedelta(seconds=45), "45 s ago"),
+        (timedelta(minutes=12, seconds=40), "12 min ago"),
+        (timedelta(hours=23), "23 h ago"),
+        (timedelta(days=1, hours=3), "yesterday"),
+        (timedelta(days=6), "6 days ago"),
+        (timedelta(days=30), "23 Oct 2026"),
+    ],
+)
+def test_a_moment_is_told_as_people_say_it(before, shown):
+    assert ago(NOON - before, now=NOON) == shown
+
+
+def test_the_exact_time_names_its_zone():
+    assert exactly(NOON) == "2026-11-22 12:00:00 UTC"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.2, "1 s"), (59, "59 s"), (240, "4 min"), (9000, "2.5 h")])
+def test_a_length_of_time_has_its_unit(seconds, shown):
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(("size", "shown"), [(20_000, "20 kB"), (64 * 2**20, "64 MB"), (4 * 2**30, "4 GB")])
+def test_a_size_is_told_as_file_managers_do(size, shown):
+    assert file_size(size) == shown
+
+
+def test_thousands_are_set_apart_and_do_not_break_over_lines():
+    assert grouped(10015) == "10\N{NARROW NO-BREAK SPACE}015"
