@@ -21,7 +21,7 @@ from dermabatch.errors import ConfigurationError, DermabatchError, ObjectMissing
 from dermabatch.lifecycle import PackState
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.queue import WakeUp
-from dermabatch.schema import Pack
+from dermabatch.schema import Image, Pack, Prediction
 from dermabatch.settings import Settings, load_settings
 
 
@@ -162,10 +162,26 @@ def _bytes(sessions: Sessions, store: ObjectStore) -> tuple[bool, str]:
         packs = session.execute(
             sa.select(Pack.object_key, Pack.sha256).where(Pack.state == PackState.STORED).order_by(Pack.id)
         ).all()
+        derived = session.scalars(sa.select(Prediction.derived_key).distinct()).all()
+        astray = session.scalar(
+            sa.select(sa.func.count())
+            .select_from(Image)
+            .join(Pack, Pack.id == Image.pack_id)
+            .where(
+                sa.or_(
+                    Pack.state != PackState.STORED, Image.pack_offset + Image.pack_length > Pack.size_bytes
+                )
+            )
+        )
     wrong = [key for key, sha256 in packs if not _is_whole(store, key, sha256)]
-    if wrong:
-        return False, f"{len(wrong)} of {len(packs)} packs are gone or changed: {', '.join(wrong[:5])}"
-    return True, f"all {len(packs)} packs are there and whole"
+    wrong += [key for key in derived if not store.exists(key)]
+    if wrong or astray:
+        shown = ", ".join(wrong[:5])
+        return (
+            False,
+            f"{len(wrong)} objects are gone or changed; {astray} images lie in no stored pack: {shown}",
+        )
+    return True, f"all {len(packs)} packs and {len(derived)} derived objects are there"
 
 
 def _is_whole(store: ObjectStore, key: str, sha256: str) -> bool:

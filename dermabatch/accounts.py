@@ -41,7 +41,7 @@ _TOKEN_BYTES: Final = 32
 _USE_NOTED_EVERY: Final = timedelta(minutes=1)
 
 # Any number works; it must only be ours.
-_BOOTSTRAP_LOCK: Final = 7_261_532_912
+_BOOTSTRAP_LOCK: Final = 7_261_532_914
 
 
 class Scope(StrEnum):

@@ -90,6 +90,7 @@ def connect(url: str, *, pool_size: int = 5) -> Sessions:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error quotes its statement into a log, never a row
         connect_args={"options": _SESSION_DEFAULTS, "application_name": "dermabatch", **_NOTICE_A_DEAD_HOST},
     )
     return Sessions(engine)

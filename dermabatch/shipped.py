@@ -15,5 +15,5 @@ class ShippedModel:
 
 SHIPPED_MODEL: Final = ShippedModel(
     folder=Path(__file__).parent / "shipped_model",
-    digest="e3875fca0d325340b53fb415be26c8d6c2a3a8ab68adf4c7b66f78f8529f5120",
+    digest="36bcef01c8fef2a1e7a6027a989066e1c55f01a411f0dbbabf22cfed36220cab",
 )

@@ -26,11 +26,13 @@ from dermabatch.artifacts import (
 )
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.database import Sessions
+from dermabatch.derived import Derived, pack_derived, seal_derived
 from dermabatch.identifiers import new_id
 from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
 from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState, PackState, Queue
+from dermabatch.objects import ObjectStore
 from dermabatch.schema import Activation, Batch, Chunk, Department, Image, Model, Pack, Prediction, Role, User
-from dermabatch.subjects import KeyRing, batch_key, find_or_create_lesion, seal_text
+from dermabatch.subjects import KeyRing, batch_key, data_key, find_or_create_lesion, seal_text
 from dermabatch.taxonomy import CLASSES
 from dermabatch.triage import Triage
 
@@ -229,6 +231,22 @@ def batch_with_results(
                 session.add(image)
                 _predict(session, image, file, digest)
     return batch_id
+
+
+def store_derived(
+    worker: Sessions, store: ObjectStore, keyring: KeyRing, batch_id: UUID, items: Sequence[Derived]
+) -> None:
+    """The derived object of a batch with results: an item for each image, in order."""
+    with worker.begin() as session:
+        images = session.scalars(
+            sa.select(Image).where(Image.batch_id == batch_id).order_by(Image.ordinal)
+        ).all()
+        parts = [
+            seal_derived(item, data_key(keyring, image), image.id)
+            for item, image in zip(items, images, strict=True)
+        ]
+        key = images[0].prediction.derived_key
+    store.put(key, pack_derived(parts))
 
 
 def _image(session, keyring: KeyRing, batch: Batch, chunk_id: UUID, place: int, file: File) -> Image:

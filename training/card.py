@@ -13,7 +13,8 @@ Classifies dermatoscopic images of skin lesions into the seven classes of HAM100
 
 - Network: {network}, input {size} x {size} pixels, fine-tuned from ImageNet weights
 - Licence of the weights: CC BY-NC 4.0, as of the data; research only, no commercial use
-- Data: {data}; {images:,} images trained for {epochs} epoch(s) in {minutes:.0f} minutes
+- Data: {data};
+  trained on {images:,} of the images, epochs: {epochs}, in {minutes:.0f} minutes
 - Source of the data: Tschandl P., Rosendahl C., Kittler H. "The HAM10000 dataset, a large collection of
   multi-source dermatoscopic images of common pigmented skin lesions." Scientific Data 5:180161 (2018),
   doi:10.7910/DVN/DBW86T
@@ -33,6 +34,7 @@ No lesion of these was used for weights, calibration or thresholds.
 | figure | value |
 |---|---|
 | balanced multi-class accuracy (BMA), ISIC 2018 rules | {bma:.3f} (95 %: {low:.3f} to {high:.3f}) |
+| BMA on validation and calibration lesions, which shaped no weight either | {validation:.3f}, {calibration:.3f} |
 | macro AUROC | {macro_auroc:.3f} |
 | melanoma AUROC | {melanoma_auroc:.3f} |
 | malignant AUROC | {malignant_auroc:.3f} |
@@ -51,8 +53,8 @@ No lesion of these was used for weights, calibration or thresholds.
 | urgent | p(mel) >= {urgent.value:.4f} | specificity {urgent.target:.2f} | {urgent_rates} for melanoma |
 | + soon | p(malignant) >= {soon.value:.4f} | sensitivity {soon.target:.2f} | {soon_rates} for malignant |
 
-Malignant are {malignant}. The second row counts both levels. Thresholds were chosen on
-lesions of their own.
+The second row counts both levels. Malignant are {malignant}.
+Thresholds were chosen on lesions of their own.
 """
 
 
@@ -72,6 +74,7 @@ def write_card(
         minutes=training.seconds / 60,
         low=low,
         high=high,
+        **report["bma_on_other_sides"],
         specificity=report["malignant_specificity_at_86.6_sensitivity"],
         coverage=report["conformal"]["coverage"],
         mean_size=report["conformal"]["mean_size"],

@@ -35,6 +35,8 @@ from training.train import Recipe, StepDone, Trainer
 CHECKPOINT: Final = "checkpoint.safetensors"
 ARTIFACT: Final = "model"
 GOLDEN_IMAGES: Final = 8
+OTHER_SIDES: Final = (Side.VALIDATION, Side.CALIBRATION)
+"""They shaped no weight either: how far their BMA lies from the test side's shows what chance does to it."""
 
 
 class Watcher(Protocol):
@@ -128,12 +130,10 @@ def fit(prepared: Prepared, out: Path, recipe: Recipe, watcher: Watcher, *, pret
         loss = trainer.run_epoch(
             prepared.pixels, prepared.labels, prepared.split[Side.TRAIN], watcher.stepped
         )
-        validation = prepared.split[Side.VALIDATION]
-        logits = trainer.predict(prepared.pixels, validation)
         record = {
             "epoch": float(len(trainer.history) + 1),
             "loss": loss,
-            "validation_bma": balanced_accuracy(prepared.labels[validation], logits),
+            "validation_bma": _bma(prepared, trainer, Side.VALIDATION),
             "seconds": time.monotonic() - started,
         }
         trainer.history.append(record)
@@ -164,7 +164,12 @@ def finish(prepared: Prepared, trainer: Trainer, out: Path, options: Options) ->
     prior = tuple(lesion_frequencies(prepared.samples).tolist())
     calibration = calibrate(truth, logits, lesion_weights(lesions), prior)
     truth, logits, lesions = _answers(prepared, trainer, Side.TEST)
-    report = evaluate(truth, logits, lesions, calibration, recipe.seed)
+    report = {
+        **evaluate(truth, logits, lesions, calibration, recipe.seed),
+        "bma_on_other_sides": {side: _bma(prepared, trainer, side) for side in OTHER_SIDES},
+        "recipe": asdict(recipe),
+        "history": trainer.history,
+    }
     return write_artifact(
         out / ARTIFACT,
         name=options.name,
@@ -172,7 +177,7 @@ def finish(prepared: Prepared, trainer: Trainer, out: Path, options: Options) ->
         about=Network(name=recipe.network, parameters=dict(recipe.parameters)),
         training=_provenance(prepared, trainer, options.data_name),
         calibration=calibration,
-        report={**report, "recipe": asdict(recipe), "history": trainer.history},
+        report=report,
         golden_images=np.stack(
             [preprocess(lesion_image(seed), recipe.input_size) for seed in range(GOLDEN_IMAGES)]
         ),
@@ -184,6 +189,11 @@ def _answers(prepared: Prepared, trainer: Trainer, side: Side) -> tuple[Labels, 
     positions = prepared.split[side]
     lesions = np.array([prepared.samples[position].lesion_id for position in positions])
     return prepared.labels[positions], trainer.predict(prepared.pixels, positions), lesions
+
+
+def _bma(prepared: Prepared, trainer: Trainer, side: Side) -> float:
+    truth, logits, _ = _answers(prepared, trainer, side)
+    return balanced_accuracy(truth, logits)
 
 
 def _provenance(prepared: Prepared, trainer: Trainer, data_name: str) -> Training:

@@ -40,13 +40,25 @@ def open_pictures(
     pictures: list[Picture] = []
     erased: dict[UUID, ledger.Refused] = {}
     for image in claim.images:
-        if image.wrapped_key is None:
+        if image.erased:
             reason = "The patient was erased before this image was read."
             erased[image.id] = ledger.Refused(image.id, ErasedSubject.code, reason)
         else:
-            data = _unseal(image, image.wrapped_key, pack, keyring)
+            data = _unseal(image, pack, keyring)
             pictures.append(Picture(image.id, data, image.orientation, image.stops))
     return pictures, erased
+
+
+def image_key(image: ledger.ClaimedImage, keyring: KeyRing) -> bytes:
+    """The 32-byte key that seals an image and what is derived from it.
+
+    Raises:
+        ErasedSubject: the patient was erased.
+        SealBroken: the master key is not the one that wrapped it.
+    """
+    if image.wrapped_key is None:
+        raise ErasedSubject(f"The key of subject {image.key_owner} was destroyed.")
+    return keyring.unwrap(image.wrapped_key, image.key_owner)
 
 
 def _fetch(claim: ledger.Claim, store: ObjectStore) -> bytes:
@@ -59,10 +71,10 @@ def _fetch(claim: ledger.Claim, store: ObjectStore) -> bytes:
     return pack
 
 
-def _unseal(image: ledger.ClaimedImage, wrapped_key: bytes, pack: bytes, keyring: KeyRing) -> bytes:
+def _unseal(image: ledger.ClaimedImage, pack: bytes, keyring: KeyRing) -> bytes:
     sealed = pack[image.offset : image.offset + image.length]
     try:
-        return open_sealed(sealed, keyring.unwrap(wrapped_key, image.key_owner), image.id)
+        return open_sealed(sealed, image_key(image, keyring), image.id)
     except SealBroken as error:
         # The checksum held, so these are the bytes that intake wrote: rather the key is the wrong one.
         raise PackDamaged(f"{error} Is DERMABATCH_MASTER_KEY the one it was stored with?") from error

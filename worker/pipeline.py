@@ -9,7 +9,7 @@ import structlog
 from dermabatch import ledger
 from dermabatch.audit import Actor
 from dermabatch.database import Sessions
-from dermabatch.derived import Derived, pack_derived
+from dermabatch.derived import pack_derived, seal_derived
 from dermabatch.errors import DecoderDied, LeaseLost, PackDamaged, ServiceUnavailable
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.lifecycle import Queue
@@ -19,7 +19,7 @@ from dermabatch.subjects import KeyRing
 from worker.assessment import Finding, classify
 from worker.bulk_slots import BulkSlots
 from worker.leases import LeaseKeeper
-from worker.opening import Picture, open_pictures
+from worker.opening import Picture, image_key, open_pictures
 from worker.quarantine import Quarantine
 from worker.serving import ServedModel, Serving
 
@@ -122,7 +122,8 @@ class Pipeline:
             pictures, model, self._decoders, priority=_PRIORITY[claim.queue]
         ).items():
             if isinstance(answer, DecoderDied):
-                self._note_stop(claim, image_id)
+                # Perhaps somebody stopped the whole worker: only a death in quarantine counts against the image.
+                log.warning("decoder_died", image=str(image_id), error=str(answer))
             else:
                 answers[image_id] = answer
         suspects = [picture for picture in pictures if picture.image_id not in answers]
@@ -149,12 +150,12 @@ class Pipeline:
     def _record(self, claim: ledger.Claim, model: ServedModel, answers: Mapping[UUID, Answer]) -> None:
         """Store thumbnails and saliency grids, and then the rows that name them."""
         outcomes: list[ledger.Outcome] = []
-        derived: list[Derived] = []
+        derived: list[bytes] = []
         for image in claim.images:
             answer = answers[image.id]
             if isinstance(answer, Finding):
                 outcomes.append(ledger.Predicted(image.id, answer.assessment, answer.quality, len(derived)))
-                derived.append(answer.derived)
+                derived.append(seal_derived(answer.derived, image_key(image, self._keyring), image.id))
             else:
                 outcomes.append(answer)
         self._put_derived(claim, derived)
@@ -169,14 +170,14 @@ class Pipeline:
                 actor=self._actor,
             )
 
-    def _put_derived(self, claim: ledger.Claim, derived: Sequence[Derived]) -> None:
+    def _put_derived(self, claim: ledger.Claim, parts: Sequence[bytes]) -> None:
         if claim.lease_no > 1:
             # A former holder that was killed may have left its own. The objects of later holders are not ours.
             stored = {info.key for info in self._store.list(_derived_key(claim, ""))}
             for key in stored & {_derived_key(claim, lease_no) for lease_no in range(1, claim.lease_no)}:
                 self._store.delete(key)
-        if derived:
-            self._store.put(_derived_key(claim, claim.lease_no), pack_derived(derived))
+        if parts:
+            self._store.put(_derived_key(claim, claim.lease_no), pack_derived(parts))
 
     def _withdraw(self, claim: ledger.Claim) -> None:
         """The chunk was cancelled or is another worker's by now: leave no trace but the count."""

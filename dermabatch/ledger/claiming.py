@@ -27,6 +27,10 @@ class ClaimedImage:
     wrapped_key: bytes | None
     """None: the patient was erased, nobody can read this image."""
 
+    @property
+    def erased(self) -> bool:
+        return self.wrapped_key is None
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -12,6 +12,7 @@ from dermabatch.derived import Derived, read_derived
 from dermabatch.errors import ErasedSubject, NotFound
 from dermabatch.saliency import heat_map as draw_heat_map
 from dermabatch.schema import Prediction
+from dermabatch.subjects import data_key
 from dermabatch.taxonomy import CLASSES
 from webui.api import schemas
 from webui.api.access import department_session, needs, note, resource
@@ -36,7 +37,8 @@ def show(image_id: UUID) -> dict[str, Any]:
 @needs(blueprint, Scope.BATCHES_READ)
 def thumbnail(image_id: UUID) -> Response:
     """The picture at 96 pixels, as the worker left it."""
-    return Response(_derived(_viewed(image_id, "thumbnail")).thumbnail, mimetype="image/jpeg")
+    _, derived = _viewed(image_id, "thumbnail")
+    return Response(derived.thumbnail, mimetype="image/jpeg")
 
 
 @blueprint.get("/heatmap")
@@ -45,21 +47,20 @@ def thumbnail(image_id: UUID) -> Response:
 @needs(blueprint, Scope.BATCHES_READ)
 def heat_map(image_id: UUID, class_: str | None) -> Response:
     """Where the model looked for one class: a see-through PNG to be stretched over the picture."""
-    prediction = _viewed(image_id, "heat map")
+    prediction, derived = _viewed(image_id, "heat map")
     place = CLASSES.index(class_ or prediction.predicted_class)
-    return Response(draw_heat_map(_derived(prediction).saliency[..., place]), mimetype="image/png")
+    return Response(draw_heat_map(derived.saliency[..., place]), mimetype="image/png")
 
 
-def _viewed(image_id: UUID, what: str) -> Prediction:
+def _viewed(image_id: UUID, what: str) -> tuple[Prediction, Derived]:
     with department_session() as session:
         result = results.find_result(session, image_id, keyring=portal().keyring)
         if result.erased:
             raise ErasedSubject("The patient of this image was erased: nothing of it is shown any more")
-        if result.prediction is None:
+        prediction = result.prediction
+        if prediction is None:
             raise NotFound(f"There is no {what} of {image_id}: it has no prediction")
+        key = data_key(portal().keyring, result.image)
         note(session, Action.IMAGE_VIEW, thing=("image", image_id), details={"shown": what})
-    return result.prediction
-
-
-def _derived(prediction: Prediction) -> Derived:
-    return read_derived(portal().store.get(prediction.derived_key), prediction.derived_index)
+    packed = portal().store.get(prediction.derived_key)
+    return prediction, read_derived(packed, prediction.derived_index, key=key, image_id=image_id)

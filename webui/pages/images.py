@@ -114,10 +114,13 @@ def _promised(session: Session, image_id: UUID) -> Image:
 
 def _derived(image_id: UUID) -> Derived:
     with department_session() as session:
-        prediction = _promised(session, image_id).prediction
-    if prediction is None:
-        abort(404)
-    return read_derived(portal().derived_object(prediction.derived_key), prediction.derived_index)
+        image = _promised(session, image_id)
+        if image.prediction is None:
+            abort(404)
+        key = data_key(portal().keyring, image)
+        prediction = image.prediction
+    packed = portal().derived_object(prediction.derived_key)
+    return read_derived(packed, prediction.derived_index, key=key, image_id=image_id)
 
 
 def _bytes(content: bytes, kind: str, name: str) -> Response:

@@ -3,27 +3,29 @@ import numpy as np
 import pytest
 
 from dermabatch.audit import Actor, ActorKind
-from dermabatch.derived import Derived, pack_derived
+from dermabatch.derived import Derived
 from dermabatch.imaging.synthetic import lesion_jpeg
 from dermabatch.schema import Image
 from dermabatch.subjects import KeyRing, erase_subject, find_or_create_subject
 from dermabatch.triage import Triage
 from tests.integration.api.test_access import assert_problem
-from tests.situations import File
+from tests.situations import File, store_derived
 
 THUMBNAIL = lesion_jpeg(1, width=96, height=72)
 
 
 @pytest.fixture
-def image(submit, sessions, hospital, object_store):
+def image(submit, sessions, database, hospital, object_store, settings):
     """A classified image with its derived object."""
     batch_id = submit([File("lesion.jpg", Triage.URGENT, 0.9)])
     with sessions.begin(department=hospital.department) as session:
         image = session.query(Image).filter_by(batch_id=batch_id).one()
-        key = image.prediction.derived_key
     saliency = np.zeros((7, 7, 7), np.uint8)
     saliency[0, 0, 4] = 255  # all that speaks for melanoma lies in one corner
-    object_store.put(key, pack_derived([Derived(THUMBNAIL, saliency)]))
+    keyring = KeyRing(settings.master_key)
+    store_derived(
+        database.sessions("worker"), object_store, keyring, batch_id, [Derived(THUMBNAIL, saliency)]
+    )
     return image
 
 

@@ -5,13 +5,12 @@ import re
 import cv2
 import numpy as np
 import pytest
-import sqlalchemy as sa
 
-from dermabatch.derived import Derived, pack_derived
+from dermabatch.derived import Derived
 from dermabatch.imaging.synthetic import lesion_jpeg
-from dermabatch.schema import Prediction
+from dermabatch.subjects import KeyRing
 from dermabatch.triage import Triage
-from tests.situations import File
+from tests.situations import File, store_derived
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def uploaded(nurse):
 
 
 @pytest.fixture
-def classified(nurse, submit, database, object_store):
+def classified(nurse, submit, database, object_store, settings):
     """Pages of three images with results, most suspicious first, whose derived object lies in the storage."""
     batch = submit(
         [
@@ -32,10 +31,9 @@ def classified(nurse, submit, database, object_store):
             File("b.jpg", Triage.URGENT, 0.6),
         ]
     )
-    with database.sessions("worker").begin() as session:
-        key = session.scalar(sa.select(Prediction.derived_key).distinct())
     grid = np.full((7, 7, 7), 128, np.uint8)
-    object_store.put(key, pack_derived([Derived(b"thumbnail of %d" % place, grid) for place in range(3)]))
+    items = [Derived(b"thumbnail of %d" % place, grid) for place in range(3)]
+    store_derived(database.sessions("worker"), object_store, KeyRing(settings.master_key), batch, items)
     return _linked(nurse.get(f"/batches/{batch}"), "images")
 
 

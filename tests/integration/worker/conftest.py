@@ -16,7 +16,7 @@ from dermabatch.engines import load_engine
 from dermabatch.lifecycle import ChunkState
 from dermabatch.schema import Chunk, Pack, Prediction
 from dermabatch.shipped import SHIPPED_MODEL
-from dermabatch.subjects import KeyRing
+from dermabatch.subjects import KeyRing, data_key
 from tests.integration.intake.conftest import (  # noqa: F401 - fixtures
     Intake,
     decoders,
@@ -56,7 +56,7 @@ class Work:
     engine: HookedEngine
     stopping: Event = field(default_factory=Event)
 
-    def pipeline(self, *, store=None, keyring: KeyRing | None = None) -> Pipeline:
+    def pipeline(self, *, store=None, keyring: KeyRing | None = None, decoders=None) -> Pipeline:  # noqa: F811
         worker = self.intake.worker
         return Pipeline(
             settings=self.intake.settings,
@@ -64,7 +64,7 @@ class Work:
             store=store or self.intake.store,
             keyring=keyring or self.intake.keyring,
             serving=Serving(active_digest=self._active_digest, load=self._load, on_refused=self._refuse),
-            decoders=self.intake.decoders,
+            decoders=decoders or self.intake.decoders,
             leases=LeaseKeeper(
                 worker,
                 lease_seconds=60,
@@ -99,7 +99,11 @@ class Work:
             return session.scalars(sa.select(Prediction).where(Prediction.chunk_id.in_(ids))).all()
 
     def derived_of(self, prediction: Prediction) -> Derived:
-        return read_derived(self.intake.store.get(prediction.derived_key), prediction.derived_index)
+        packed = self.intake.store.get(prediction.derived_key)
+        images = self.intake.images(self._batch_of(prediction))
+        [image] = [image for image in images if image.id == prediction.image_id]
+        key = data_key(self.intake.keyring, image)
+        return read_derived(packed, prediction.derived_index, key=key, image_id=image.id)
 
     def derived_keys(self) -> list[str]:
         return [info.key for info in self.intake.store.list("derived/")]
@@ -125,6 +129,10 @@ class Work:
                     other.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
 
         sa.event.listen(engine, "before_cursor_execute", cut)
+
+    def _batch_of(self, prediction: Prediction) -> UUID:
+        with self.intake.worker.begin() as session:
+            return session.get_one(Chunk, prediction.chunk_id).batch_id
 
     def _active_digest(self) -> str | None:
         with self.intake.worker.begin() as session:

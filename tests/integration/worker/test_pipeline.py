@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from dermabatch import ledger
 from dermabatch.errors import ObjectStoreUnavailable, ServiceUnavailable
+from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.lifecycle import ChunkState, ImageState, Queue
 from dermabatch.subjects import KeyRing, erase_subject
 from tests.integration.intake.conftest import incoming, picture, pictures
@@ -158,6 +159,15 @@ def test_an_engine_without_memory_sends_its_chunk_to_quarantine_at_once(work):
     work.drain()
     assert work.intake.counts(batch_id).done
     assert work.intake.images(batch_id)[0].stops == 0
+
+
+def test_an_image_whose_decoder_died_is_classified_in_quarantine_and_not_blamed(work):
+    batch_id = work.intake.upload(pictures(2)).batch_id
+    with DecoderPool(1, operations="tests.integration.worker.deadly_operations") as deadly:
+        work.drain(work.pipeline(decoders=deadly))
+    counts = work.intake.counts(batch_id)
+    assert counts.classified + counts.unassessable == 2
+    assert [image.stops for image in work.intake.images(batch_id)] == [0, 0]
 
 
 def test_a_worker_told_to_stop_gives_a_quarantined_chunk_back(work):

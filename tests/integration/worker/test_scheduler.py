@@ -1,4 +1,5 @@
-from threading import Event
+import time
+from threading import Event, Timer
 
 import pytest
 
@@ -19,41 +20,53 @@ def scheduler_settings(settings, database):
     )
 
 
-def test_a_scheduler_whose_chainer_dies_ends(scheduler_settings, object_store, monkeypatch):
+@pytest.fixture
+def stop():
+    """Set in the end, so that a scheduler that goes on half-dead fails its test instead of hanging it."""
+    event = Event()
+    timer = Timer(20, event.set)
+    timer.start()
+    yield event
+    timer.cancel()
+
+
+def test_a_scheduler_whose_chainer_dies_ends(scheduler_settings, object_store, monkeypatch, stop):
     def die(self, stop):
         raise RuntimeError("the chainer has a bug")
 
     monkeypatch.setattr(Chainer, "run", die)
+    started = time.monotonic()
     with pytest.raises(RuntimeError, match="the chainer has a bug"):
-        scheduler.run(scheduler_settings, Event())
+        scheduler.run(scheduler_settings, stop)
+    assert time.monotonic() - started < 15
 
 
-def test_a_scheduler_whose_signer_dies_ends(scheduler_settings, object_store, monkeypatch):
+def test_a_scheduler_whose_signer_dies_ends(scheduler_settings, object_store, monkeypatch, stop):
     def die(self, stop, every_seconds):
         """Ends as a thread does that met a bug."""
 
     monkeypatch.setattr(Signer, "run", die)
     with pytest.raises(RuntimeError, match="signer"):
-        scheduler.run(scheduler_settings, Event())
+        scheduler.run(scheduler_settings, stop)
 
 
-def test_a_scheduler_whose_sweeper_dies_ends_its_chainer_too(scheduler_settings, object_store, monkeypatch):
+def test_a_scheduler_whose_sweeper_dies_ends_its_chainer_too(
+    scheduler_settings, object_store, monkeypatch, stop
+):
     def die(self):
         raise RuntimeError("the sweeper has a bug")
 
     monkeypatch.setattr(scheduler.Sweeper, "sweep", die)
-    stop = Event()
     with pytest.raises(RuntimeError, match="the sweeper has a bug"):
         scheduler.run(scheduler_settings, stop)
     assert stop.is_set()
 
 
-def test_a_scheduler_ends_when_it_is_told_to(scheduler_settings, object_store):
-    stop = Event()
+def test_a_scheduler_ends_when_it_is_told_to(scheduler_settings, object_store, stop):
     stop.set()
     scheduler.run(scheduler_settings, stop)
 
 
-def test_a_scheduler_that_cannot_sign_says_what_to_set(scheduler_settings):
+def test_a_scheduler_that_cannot_sign_says_what_to_set(scheduler_settings, stop):
     with pytest.raises(ConfigurationError, match="DERMABATCH_CHAINER_URL"):
-        scheduler.run(scheduler_settings.model_copy(update={"chainer_url": None}), Event())
+        scheduler.run(scheduler_settings.model_copy(update={"chainer_url": None}), stop)

@@ -1,5 +1,6 @@
 """A run from data to artifact, on a network and images small enough for seconds."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import numpy as np
 import openvino
 import pytest
 
-from dermabatch.artifacts import CARD, GOLDEN, OPENVINO_BIN, OPENVINO_XML, WEIGHTS, read_artifact
+from dermabatch.artifacts import CARD, GOLDEN, OPENVINO_BIN, OPENVINO_XML, REPORT, WEIGHTS, read_artifact
 from dermabatch.networks import build
 from dermabatch.networks.weights import load_weights
 from training.checkpoint import RunState
@@ -78,6 +79,13 @@ def test_training_learns_what_can_be_seen(finished):
 
     assert metrics.macro_auroc > 0.8  # each class has a colour of its own; chance is 0.5
     assert metrics.bma_interval[0] <= metrics.bma <= metrics.bma_interval[1]
+
+
+def test_the_report_shows_how_chance_moves_the_figure(finished):
+    report = json.loads(finished[1].read(REPORT))
+
+    assert report["bma_on_other_sides"].keys() == {"validation", "calibration"}
+    assert [record["epoch"] for record in report["history"]] == [1, 2, 3]
 
 
 def test_the_artifact_passes_the_checks_of_a_worker(finished):
