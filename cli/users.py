@@ -93,6 +93,21 @@ def add(
             click.echo(f"Password, shown only now: {password}")
 
 
+@users.command("add-department")
+@click.argument("name")
+@_ACTING
+@AS_JSON
+def add_department(name: str, email: str | None, as_json: bool) -> None:
+    """Add a department. Its people see their own batches and nobody else's."""
+    with connected() as (_, sessions), sessions.begin() as session:
+        department = accounts.create_department(session, name, actor=_acting(session, email))
+        described = {"id": str(department.id), "name": department.name}
+    if as_json:
+        print_json(described)
+    else:
+        click.echo(f"{name} added. Give it people: dermabatch users add --department {name!r} ...")
+
+
 @users.command()
 @_EMAIL
 @click.argument("names", metavar="ROLE...", nargs=-1, type=click.Choice(ROLES))

@@ -103,7 +103,7 @@ def bootstrap(sessions: Sessions, *, source: str) -> UUID:
             session,
             email=INSTALLER,
             name="Installer",
-            department=department or create_department(session, DEFAULT_DEPARTMENT),
+            department=department or create_department(session, DEFAULT_DEPARTMENT, actor=actor),
             actor=actor,
         )
         return installer.id
@@ -115,7 +115,7 @@ def actor_for(user: User, *, source: str, request_id: str | None = None) -> Acto
     return Actor(user.id, kind, source, request_id)
 
 
-def create_department(session: Session, name: str) -> Department:
+def create_department(session: Session, name: str, *, actor: Actor) -> Department:
     """Add a department, which starts out empty and sees nobody else's work.
 
     Raises:
@@ -126,6 +126,16 @@ def create_department(session: Session, name: str) -> Department:
     department = Department(name=name)
     session.add(department)
     session.flush()
+    audit.append(
+        session,
+        Event(
+            Action.DEPARTMENT_CREATED,
+            Outcome.SUCCESS,
+            actor=actor,
+            object_type="department",
+            object_id=str(department.id),
+        ),
+    )
     return department
 
 

@@ -5,12 +5,13 @@ bytes of every other file. Until both steps are done no parser of a model format
 no code and no pickles: the architecture is built by `dermabatch.networks` from the name in the manifest.
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -199,7 +200,13 @@ class Artifact:
         return read_member(self.folder, self.manifest, name)
 
 
-def read_artifact(folder: Path, *, expected_digest: str | None, verify_key: bytes | None) -> Artifact:
+def read_artifact(
+    folder: Path,
+    *,
+    expected_digest: str | None,
+    verify_key: bytes | None,
+    retired_keys: Sequence[bytes] = (),
+) -> Artifact:
     """Check a model artifact and return what its manifest says.
 
     Args:
@@ -208,6 +215,7 @@ def read_artifact(folder: Path, *, expected_digest: str | None, verify_key: byte
         verify_key: the installation's public Ed25519 key, 32 bytes; demands `manifest.sig`.
             With neither only the files are checked against the manifest: right for nothing but a folder
             that the person at the keyboard has named.
+        retired_keys: public keys that `verify_key` has replaced; what they signed stays valid.
 
     Raises:
         ArtifactRefused: the first check that failed; says what was expected and what came.
@@ -217,7 +225,8 @@ def read_artifact(folder: Path, *, expected_digest: str | None, verify_key: byte
     if expected_digest is not None and digest != expected_digest:
         raise ArtifactRefused(f"Expected the model {expected_digest}. Received: {digest} in {folder}")
     if verify_key is not None:
-        verify_manifest(manifest_bytes, _read_regular(folder / SIGNATURE, limit=64), verify_key)
+        signature = _read_regular(folder / SIGNATURE, limit=64)
+        verify_manifest(manifest_bytes, signature, verify_key, *retired_keys)
     manifest = parse_manifest(manifest_bytes)
     if manifest.network.name not in KNOWN_NETWORKS:
         known = ", ".join(sorted(KNOWN_NETWORKS))
@@ -283,18 +292,19 @@ def sign_manifest(manifest_bytes: bytes, signing_key: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(signing_key).sign(manifest_bytes)
 
 
-def verify_manifest(manifest_bytes: bytes, signature: bytes, verify_key: bytes) -> None:
-    """Check a signature of `sign_manifest` with the 32-byte public key.
+def verify_manifest(manifest_bytes: bytes, signature: bytes, *verify_keys: bytes) -> None:
+    """Check a signature of `sign_manifest` with 32-byte public keys, any of which may fit.
 
     Raises:
         ArtifactRefused: the signature is another key's, or another manifest's.
     """
-    try:
-        Ed25519PublicKey.from_public_bytes(verify_key).verify(signature, manifest_bytes)
-    except InvalidSignature:
-        raise ArtifactRefused(
-            "Expected a manifest signed by this installation's key. Received: a signature that does not fit"
-        ) from None
+    for verify_key in verify_keys:
+        with contextlib.suppress(InvalidSignature):
+            Ed25519PublicKey.from_public_bytes(verify_key).verify(signature, manifest_bytes)
+            return
+    raise ArtifactRefused(
+        "Expected a manifest signed by this installation's key. Received: a signature that does not fit"
+    )
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:

@@ -68,14 +68,7 @@ def publish(
         known = session.get(Model, artifact.digest)
     if known is not None:
         return known
-    manifest_bytes = artifact.manifest.to_bytes()
-    signature = sign_manifest(manifest_bytes, signing_key)
-    for name in artifact.manifest.files:
-        store.put(
-            _key(artifact.digest, name), artifact.read(name), sha256=artifact.manifest.files[name].sha256
-        )
-    store.put(_key(artifact.digest, SIGNATURE), signature)
-    store.put(_key(artifact.digest, MANIFEST), manifest_bytes, sha256=artifact.digest)
+    signature = _upload(artifact, store, signing_key)
     with sessions.begin() as session:
         model = Model(
             digest=artifact.digest,
@@ -112,7 +105,9 @@ def publish_shipped(*, sessions: Sessions, store: ObjectStore, signing_key: byte
     )
 
 
-def fetch(digest: str, *, store: ObjectStore, cache: Path, verify_key: bytes) -> Artifact:
+def fetch(
+    digest: str, *, store: ObjectStore, cache: Path, verify_key: bytes, retired_keys: Sequence[bytes] = ()
+) -> Artifact:
     """A verified copy of a published model on this machine.
 
     Signature and digests are checked before any parser of a model format sees a byte, in the cache as well:
@@ -120,7 +115,7 @@ def fetch(digest: str, *, store: ObjectStore, cache: Path, verify_key: bytes) ->
 
     Args:
         cache: keeps one folder per digest; each appears whole or not at all.
-        verify_key: the installation's public Ed25519 key, 32 bytes.
+        verify_key: the installation's public Ed25519 key, 32 bytes; `retired_keys` are those it has replaced.
 
     Raises:
         ArtifactRefused: what the storage holds under this digest does not verify.
@@ -130,24 +125,28 @@ def fetch(digest: str, *, store: ObjectStore, cache: Path, verify_key: bytes) ->
     if not _DIGEST.fullmatch(digest):
         # It becomes a path.
         raise ArtifactRefused(f"Expected a digest of 64 hexadecimal digits. Received: {digest}")
+
+    def verified(folder: Path) -> Artifact:
+        return read_artifact(folder, expected_digest=digest, verify_key=verify_key, retired_keys=retired_keys)
+
     folder = cache / digest
     if folder.is_dir():
         try:
-            return read_artifact(folder, expected_digest=digest, verify_key=verify_key)
+            return verified(folder)
         except ArtifactRefused:
             shutil.rmtree(folder, ignore_errors=True)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as scratch:
         download = Path(scratch) / digest
-        _download(digest, store, download, verify_key)
-        read_artifact(download, expected_digest=digest, verify_key=verify_key)
+        _download(digest, store, download, verify_key, *retired_keys)
+        verified(download)
         try:
             download.rename(folder)
         except OSError:
             # Another process was quicker; its copy is checked like any other.
             if not folder.is_dir():
                 raise
-    return read_artifact(folder, expected_digest=digest, verify_key=verify_key)
+    return verified(folder)
 
 
 def activate(digest: str, *, actor: Actor, sessions: Sessions) -> Activation:
@@ -285,10 +284,10 @@ def _upload(artifact: Artifact, store: ObjectStore, signing_key: bytes) -> bytes
     return signature
 
 
-def _download(digest: str, store: ObjectStore, folder: Path, verify_key: bytes) -> None:
+def _download(digest: str, store: ObjectStore, folder: Path, *verify_keys: bytes) -> None:
     manifest_bytes, signature = (store.get(_key(digest, name)) for name in (MANIFEST, SIGNATURE))
     # Checked before it is parsed: the names in it become paths below `folder`.
-    verify_manifest(manifest_bytes, signature, verify_key)
+    verify_manifest(manifest_bytes, signature, *verify_keys)
     folder.mkdir()
     (folder / MANIFEST).write_bytes(manifest_bytes)
     (folder / SIGNATURE).write_bytes(signature)

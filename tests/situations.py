@@ -114,7 +114,7 @@ def open_hospital(sessions: Sessions) -> Hospital:
     installer = accounts.bootstrap(sessions, source="tests")
     with sessions.begin() as session:
         here = accounts.find_department(session)
-        there = accounts.create_department(session, "Plastic surgery")
+        there = accounts.create_department(session, "Plastic surgery", actor=TESTS)
 
         roles = {role.name: role for role in session.scalars(sa.select(Role))}
 

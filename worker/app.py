@@ -106,7 +106,11 @@ def _serving(settings: Settings, sessions: Sessions, store: ObjectStore, actor: 
 
     def load(digest: str) -> ServedModel:
         artifact = model_store.fetch(
-            digest, store=store, cache=settings.model_cache, verify_key=settings.verify_key
+            digest,
+            store=store,
+            cache=settings.model_cache,
+            verify_key=settings.verify_key,
+            retired_keys=settings.retired_verify_keys,
         )
         engine = load_engine(artifact.folder, artifact.manifest, settings.engine)
         return ServedModel(artifact, engine, settings.engine)

@@ -30,7 +30,6 @@ class Action(StrEnum):
     BATCHES_LIST = "batches.list"
     IMAGE_VIEW = "image.view"
     CHUNK_CLASSIFIED = "chunk.classified"
-    IMAGE_FAILED = "image.failed"
     SUBJECT_ERASED = "subject.erased"
 
     MODEL_PUBLISHED = "model.published"
@@ -44,6 +43,7 @@ class Action(StrEnum):
     AUDIT_EXPORT = "audit.export"
     AUDIT_VERIFY = "audit.verify"
 
+    DEPARTMENT_CREATED = "department.created"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     TOKEN_CREATED = "token.created"  # noqa: S105 - a name, not a secret

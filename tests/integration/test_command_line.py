@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from cli.main import dermabatch
 from dermabatch import accounts
-from dermabatch.errors import DermabatchError
+from dermabatch.errors import ConfigurationError, Conflict, DermabatchError
 from dermabatch.lifecycle import ImageState
 from dermabatch.objects import S3ObjectStore
 from dermabatch.schema import Batch, Image
@@ -157,6 +157,26 @@ def test_a_user_is_added_listed_changed_and_disabled(run_json):
     assert listed["new@hospital.example"]["active"] is False
     assert listed[accounts.INSTALLER]["service"] is True
     assert run_json("users", "enable", "new@hospital.example")["active"]
+
+
+def test_a_new_department_gets_people_of_its_own(run_json, run):
+    assert run_json("users", "add-department", "Oncology", *ADMINISTRATOR)["name"] == "Oncology"
+    added = run_json(
+        *("users", "add", "o@hospital.example", "--name", "O.", "--role", "staff"),
+        *("--department", "Oncology", "--generate-password", *ADMINISTRATOR),
+    )
+    assert added["department"] == "Oncology"
+    with pytest.raises(Conflict, match="Oncology, which exists"):
+        run("users", "add-department", "Oncology", *ADMINISTRATOR)
+
+
+def test_a_command_whose_extra_is_missing_says_which(run, monkeypatch):
+    def without_it(_module):
+        raise ModuleNotFoundError("No module named 'openvino'", name="openvino")
+
+    monkeypatch.setattr("cli.main.import_module", without_it)
+    with pytest.raises(ConfigurationError, match=r"dermabatch\[openvino\]"):
+        run("bench")
 
 
 def test_only_an_administrator_acts_on_users(run):

@@ -314,3 +314,12 @@ def test_a_half_fetched_model_is_never_seen(publish, fetch, object_store, tmp_pa
     with pytest.raises(ObjectMissing):
         fetch(digest)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_model_signed_with_a_key_that_was_retired_still_serves(publish, object_store, tmp_path):
+    new_key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    digest = publish()
+    fetched = model_store.fetch(
+        digest, store=object_store, cache=tmp_path / "cache", verify_key=new_key, retired_keys=[VERIFY_KEY]
+    )
+    assert fetched.digest == digest

@@ -108,7 +108,12 @@ def export() -> Response:
 def _exported() -> Iterator[bytes]:
     collaborators = portal()
     with auditor_session() as session:
-        lines = audit.export(session, collaborators.store, collaborators.settings.verify_key)
+        lines = audit.export(
+            session,
+            collaborators.store,
+            collaborators.settings.verify_key,
+            retired_keys=collaborators.settings.retired_verify_keys,
+        )
         first = next(lines)
         note(session, Action.AUDIT_EXPORT, person=person())
         yield first
