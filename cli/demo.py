@@ -1,12 +1,14 @@
 """`dermabatch demo`: the whole system on sample images, in one terminal."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -25,7 +27,7 @@ from cli.installation import Installation, Login, running_installation
 from cli.portal_client import PortalClient, Upload
 from cli.up import wait_for_interrupt
 from dermabatch import accounts, audit
-from dermabatch.embedded.host import wait_until
+from dermabatch.embedded.host import private_ancestor, wait_until
 from dermabatch.errors import InvalidRequest
 from dermabatch.imaging.synthetic import lesion_jpeg, lesion_png
 from dermabatch.intake import IncomingFile, incoming_files
@@ -40,6 +42,8 @@ _BATCH_SECONDS = 3600
 _CHAIN_SECONDS = 30
 _SHOWN = 40
 
+_FOLDER = Path(".dermabatch/demo")
+
 console = Console(stderr=True)
 
 
@@ -51,24 +55,23 @@ console = Console(stderr=True)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
-    default=Path(".dermabatch/demo"),
-    show_default=True,
-    help="Where data and logs lie.",
+    help=f"Where data and logs lie.  [default: {_FOLDER}]",
 )
 @click.option("--exit", "exit_after", is_flag=True, help="End after the results instead of staying up.")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on standard output and nothing else there."
 )
-def demo(images: Path | None, port: int, folder: Path, exit_after: bool, as_json: bool) -> None:
+def demo(images: Path | None, port: int, folder: Path | None, exit_after: bool, as_json: bool) -> None:
     """Start everything, classify a sample batch, show the results and stay up until Ctrl-C.
 
     Without --images the demo paints its own pictures. They look like lesions and are none: results mean nothing.
     """
     started = time.monotonic()
     uploads = _own(images) if images else _painted()
-    with running_installation(
-        folder, port=port, tell=lambda step: console.print(f"{step} ...")
-    ) as installation:
+    with (
+        _data_folder(folder) as data,
+        running_installation(data, port=port, tell=lambda step: console.print(f"{step} ...")) as installation,
+    ):
         people = _open_house(installation)
         batch = _classify(installation, uploads)
         shown = _Shown(
@@ -97,6 +100,26 @@ class _Shown:
     results: list[dict[str, Any]]
     seconds: float
     audit_verified: bool
+
+
+@contextmanager
+def _data_folder(chosen: Path | None) -> Iterator[Path]:
+    """The folder asked for, or the usual one; for root in a private place, one that is gone after the demo."""
+    if chosen is not None:
+        yield chosen
+        return
+    _FOLDER.parent.mkdir(exist_ok=True)
+    usual = _FOLDER.absolute()
+    private = private_ancestor(usual) if os.geteuid() == 0 else None
+    if private is None:
+        yield usual
+        return
+    # PostgreSQL refuses to be root, and no other account may pass through here.
+    with TemporaryDirectory(
+        prefix="dermabatch-demo-", dir="/var/tmp", ignore_cleanup_errors=True
+    ) as elsewhere:  # noqa: S108
+        console.print(f"{private} is private to root: the data goes to {elsewhere} and is removed at the end")
+        yield Path(elsewhere)
 
 
 def _painted() -> list[Upload]:
