@@ -117,7 +117,7 @@ def _data_folder(chosen: Path | None) -> Iterator[Path]:
     # PostgreSQL refuses to be root, and no other account may pass through here.
     with TemporaryDirectory(
         prefix="dermabatch-demo-", dir="/var/tmp", ignore_cleanup_errors=True
-    ) as elsewhere:  # noqa: S108
+    ) as elsewhere:
         console.print(f"{private} is private to root: the data goes to {elsewhere} and is removed at the end")
         yield Path(elsewhere)
 
