@@ -37,17 +37,16 @@ format: install ## Format the code and sort its imports
 
 # The demo needs no TensorFlow; an environment that already has everything is left as it is.
 install-demo: $(UV)
-	@if [ ! -e .venv/.complete ]; then \
+	@if [ ! -e .venv/.complete ] && [ uv.lock -nt .venv/.demo ]; then \
 	  echo "Step 2 of 2: the core and OpenVINO into .venv (about 250 MB to download, 0.8 GB on disk)" >&2; \
-	  $(SYNC) --no-dev --extra embedded --extra openvino >&2; \
+	  $(SYNC) --no-dev --extra embedded --extra openvino >&2 && touch .venv/.demo; \
 	fi
 
 install: $(UV)
-	@if [ ! -e .venv/.complete ] || [ uv.lock -nt .venv/.complete ]; then \
+	@if [ uv.lock -nt .venv/.complete ]; then \
 	  echo "Step 2 of 2: everything, with TensorFlow, into .venv (about 900 MB to download, 3 GB on disk)" >&2; \
-	  $(SYNC) --all-groups --extra embedded --extra openvino --extra tensorflow --extra training >&2; \
+	  $(SYNC) --all-groups --extra embedded --extra openvino --extra tensorflow --extra training >&2 && touch .venv/.complete; \
 	fi
-	@touch .venv/.complete
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \

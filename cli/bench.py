@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
-from cli.installation import Installation, running_installation
+from cli.installation import Installation, database_url, running_installation
 from cli.portal_client import PortalClient, Upload
 from dermabatch import accounts
 from dermabatch.artifacts import read_artifact
@@ -168,7 +168,7 @@ class _System:
             "bench@bench.example", accounts.Scope.BATCHES_READ, accounts.Scope.BATCHES_WRITE
         )
         self._client = PortalClient(installation.portal_url, token)
-        self._behind: Sessions = connect(installation.services.postgres_url("worker"))
+        self._behind: Sessions = connect(database_url(installation.services, "worker"))
         self._processes = {
             name: psutil.Process(process_id) for name, process_id in installation.services.pids.items()
         }

@@ -32,6 +32,9 @@ PORTAL_THREADS = 8
 
 _ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROGRAMS_AND_ROLES = {"portal": "web", "worker": "worker", "scheduler": "worker"}
+_DATABASE_VARIABLES = {
+    role: f"DERMABATCH_{role.upper()}_URL" for role in ("owner", "web", "worker", "chainer")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class Installation:
             **_inherited(),
             **self.variables,
             **self.services.environment(_PROGRAMS_AND_ROLES[program]),
-            "DERMABATCH_CHAINER_URL": self.services.postgres_url("chainer"),
+            "DERMABATCH_DATABASE_URL": database_url(self.services, _PROGRAMS_AND_ROLES[program]),
+            "DERMABATCH_CHAINER_URL": database_url(self.services, "chainer"),
         }
         argv = {
             "portal": portal_command(self.portal_url.removeprefix("http://")),
@@ -161,7 +165,7 @@ def running_installation(
     tell("Starting PostgreSQL, Redis and S3 storage")
     with EmbeddedServices(folder, replaced=_replaced()) as services:
         tell("Bringing the database to its newest revision")
-        migrations.upgrade(services.postgres_url("owner"))
+        migrations.upgrade(database_url(services, "owner"))
         variables = _variables(folder, overrides or {})
         settings = _settings(services, variables)
         sessions = connect(settings.database_url.get_secret_value())
@@ -186,6 +190,11 @@ def running_installation(
             sessions.close()
 
 
+def database_url(services: EmbeddedServices, role: str) -> str:
+    """The database as "owner", "web", "worker" or "chainer": the environment's, or else the one that runs here."""
+    return os.environ.get(_DATABASE_VARIABLES[role]) or services.postgres_url(role)
+
+
 def portal_command(address: str) -> list[str]:
     """How gunicorn serves the portal at an address; threads, because requests wait for storage and database."""
     return [
@@ -197,7 +206,11 @@ def portal_command(address: str) -> list[str]:
 
 
 def _settings(services: EmbeddedServices, variables: Mapping[str, str]) -> Settings:
-    names = {**variables, **services.environment("web")}
+    names = {
+        **variables,
+        **services.environment("web"),
+        "DERMABATCH_DATABASE_URL": database_url(services, "web"),
+    }
     prefix = "DERMABATCH_"
     return Settings.model_validate(
         {name.removeprefix(prefix).lower(): value for name, value in names.items()}
@@ -205,8 +218,13 @@ def _settings(services: EmbeddedServices, variables: Mapping[str, str]) -> Setti
 
 
 def _variables(folder: Path, overrides: Mapping[str, str]) -> dict[str, str]:
+    other_roles = set(_DATABASE_VARIABLES.values())
     return {
-        **{name: value for name, value in os.environ.items() if name.startswith("DERMABATCH_")},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith("DERMABATCH_") and name not in other_roles
+        },
         "DERMABATCH_MODEL_CACHE": str(folder.absolute() / "models"),
         # The portal listens on loopback only, without TLS.
         "DERMABATCH_INSECURE_COOKIES": "true",
@@ -216,8 +234,14 @@ def _variables(folder: Path, overrides: Mapping[str, str]) -> dict[str, str]:
 
 def _replaced() -> set[str]:
     """Services for which the environment names a real one."""
+    missing = [name for name in _DATABASE_VARIABLES.values() if name not in os.environ]
+    if 0 < len(missing) < len(_DATABASE_VARIABLES):
+        raise ConfigurationError(
+            f"A database of your own needs a URL for each of its roles: set {', '.join(missing)}."
+        )
     named = {"redis": "DERMABATCH_REDIS_URL", "s3": "DERMABATCH_S3_ENDPOINT"}
-    return {service for service, variable in named.items() if variable in os.environ}
+    replaced = {service for service, variable in named.items() if variable in os.environ}
+    return replaced if missing else replaced | {"postgres"}
 
 
 def _inherited() -> dict[str, str]:
