@@ -9,27 +9,17 @@ from uuid import UUID
 
 from flask import Flask, request
 
-from dermabatch.accounts import ADMINISTRATOR, STAFF
 from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState
 from dermabatch.schema import Prediction
-from dermabatch.taxonomy import BY_CODE, LESION_CLASSES
+from dermabatch.taxonomy import BY_CODE, CLASSES, LESION_CLASSES
 from dermabatch.triage import Triage
 from webui.signing_in import signed_in_person
 from webui.tickets import ticket_for
 from webui.tracing import request_id
+from webui.wording import OUTCOME_WORDS, QUEUE_WORDS, ROLE_WORDS, SCOPE_WORDS, STATE_WORDS, action_name
 
 THEMES: Final = ("light", "dark")
 THEME_COOKIE: Final = "theme"
-
-STATE_WORDS: Final = {
-    ImageState.CLASSIFIED: "classified",
-    ImageState.UNASSESSABLE: "cannot be assessed",
-    ImageState.REJECTED: "left out",
-    ImageState.FAILED: "failed",
-    ImageState.CANCELLED: "cancelled",
-    ImageState.PENDING: "waiting",
-}
-ROLE_WORDS: Final = {STAFF: "Staff", ADMINISTRATOR: "Administrator"}
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _KILO: Final = 1024
@@ -40,7 +30,7 @@ def install(app: Flask) -> None:
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     shown = (percent, ago, exactly, clock, duration, file_size, class_name, short, grouped, reason_alone)
-    for presented in shown:
+    for presented in (*shown, action_name):
         app.add_template_filter(presented)
     app.context_processor(_everywhere)
     app.url_defaults(_version_of_static_file)
@@ -50,8 +40,9 @@ def percent(probability: float) -> str:
     """No decimals from 10 % on, one below: 0.624 -> 62 %, 0.034 -> 3.4 %."""
     value = probability * 100
     if value < 0.05:
-        return "< 0.1 %"
-    return f"{value:.0f} %" if value >= 9.95 else f"{value:.1f} %"
+        return "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
+    shown = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+    return f"{shown}\N{NO-BREAK SPACE}%"
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
@@ -139,7 +130,11 @@ def _everywhere() -> dict[str, Any]:
         "ticket_for": ticket_for,
         "STATE_WORDS": STATE_WORDS,
         "ROLE_WORDS": ROLE_WORDS,
+        "QUEUE_WORDS": QUEUE_WORDS,
+        "SCOPE_WORDS": SCOPE_WORDS,
+        "OUTCOME_WORDS": OUTCOME_WORDS,
         "LESION_CLASSES": LESION_CLASSES,
+        "CLASSES": CLASSES,
         "BatchState": BatchState,
         "ChunkState": ChunkState,
         "ImageState": ImageState,

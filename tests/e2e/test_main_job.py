@@ -19,8 +19,6 @@ from dermabatch.imaging.synthetic import lesion_jpeg, lesion_png
 from dermabatch.shipped import SHIPPED_MODEL
 from dermabatch.taxonomy import CLASSES
 
-ORIGINALS = Path(__file__).parents[3] / "shared" / "data" / "ham10000_originals"
-
 
 def synthetic_archive(first_seed: int) -> bytes:
     """Twelve painted lesions and one letter in a ZIP."""
@@ -30,19 +28,6 @@ def synthetic_archive(first_seed: int) -> bytes:
             archive.writestr(f"lesions/{seed}.jpg", lesion_jpeg(seed, width=300, height=225))
         archive.writestr("lesions/last.png", lesion_png(first_seed + 11, width=300, height=225))
         archive.writestr("letter.txt", "Dear colleague, these are the lesions.")
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="module")
-def originals() -> bytes:
-    """The 48 published images at 600x450, where this machine has them."""
-    pictures = sorted(ORIGINALS.rglob("*.jpg"))
-    if len(pictures) != 48:
-        pytest.skip("the 48 originals are not on this machine")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for picture in pictures:
-            archive.write(picture, picture.name)
     return buffer.getvalue()
 
 

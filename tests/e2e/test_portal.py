@@ -74,9 +74,9 @@ def archive(tmp_path_factory):
     return path
 
 
-def _upload(page: Page, archive) -> None:
+def _upload(page: Page, files) -> None:
     page.goto("/batches/new")
-    page.locator('input[name="files"]').set_input_files(archive)
+    page.locator('input[name="files"]').set_input_files(files)
     page.get_by_role("button", name=re.compile("^Upload")).click()
     page.wait_for_url(re.compile("/batches/[0-9a-f-]{36}$"))
 
@@ -90,6 +90,7 @@ def test_an_uploaded_archive_is_classified_before_the_eyes_of_its_reader(open_pa
     )
     expect(page.locator("#results tbody tr")).to_have_count(IMAGES)
     expect(page.locator("#left-out")).to_contain_text("clinic/letter.txt")
+    expect(page.locator(".provenance")).to_contain_text(f"{IMAGES} images by model")
 
     page.locator("#results .row-link").first.click()
     expect(page.locator(".bars .track")).to_have_count(7)
@@ -105,6 +106,49 @@ def test_an_uploaded_archive_is_classified_before_the_eyes_of_its_reader(open_pa
 
     page.keyboard.press("j")
     expect(page.locator(".place")).to_have_text(f"2 of {IMAGES}")
+
+
+def test_the_originals_go_in_through_the_form_and_come_out_classified(open_page, live, originals):
+    page = open_page(live.staff)
+    _upload(page, {"name": "originals.zip", "mimeType": "application/zip", "buffer": originals})
+    expect(page.locator(".progress-word")).to_contain_text("All 48 files done", timeout=_SETTLED_MS)
+    rows = page.locator("#results tbody tr")
+    expect(rows).to_have_count(48)
+    expect(rows.locator(".triage")).to_have_count(48)
+    expect(page.locator("#left-out")).to_have_count(0)
+    live.assert_nothing_lost([page.url.rpartition("/")[2]], images=48)
+
+
+def _box(page: Page, selector: str) -> tuple[float, ...]:
+    box = page.locator(selector).bounding_box()
+    return tuple(round(box[side]) for side in ("x", "y", "width", "height"))
+
+
+def test_a_tall_picture_is_seen_whole_and_its_heat_map_covers_exactly_it(open_page, live, tmp_path):
+    tall = tmp_path / "tall.jpg"
+    tall.write_bytes(lesion_jpeg(5100, width=450, height=600))
+    page = open_page(live.staff)
+    _upload(page, tall)
+    page.locator("#results .row-link").click(timeout=_SETTLED_MS)
+    page.locator("[data-picture]").evaluate("picture => picture.decode()")
+    page.keyboard.press("h")
+    mat = _box(page, "[data-viewer]")
+    fitted = _box(page, "[data-picture]")
+    assert fitted[3] == mat[3]
+    assert fitted[2] == pytest.approx(mat[3] * 450 / 600, abs=1)
+    assert _box(page, "[data-heat]") == fitted
+
+    page.locator("[data-viewer]").dblclick()
+    assert _box(page, "[data-picture]")[3] == pytest.approx(3 * mat[3], abs=2)
+    assert _box(page, "[data-heat]") == _box(page, "[data-picture]")
+    page.locator("[data-viewer]").dblclick()
+    assert _box(page, "[data-picture]") == fitted
+
+    opacity = page.get_by_label("Opacity of the heat map")
+    opacity.press("End")
+    expect(page.locator("[data-heat]")).to_have_css("opacity", "1")
+    opacity.press("h")
+    expect(page.locator("[data-heat]")).to_be_hidden()
 
 
 def test_the_main_path_works_without_scripts(open_page, live, archive):

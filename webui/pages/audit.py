@@ -15,6 +15,7 @@ from dermabatch import audit
 from dermabatch.accounts import ADMINISTRATOR, list_users
 from dermabatch.audit import Action, AuditCheckpoint, AuditEvent, Backlog, BacklogWatch, Filters, Outcome
 from dermabatch.errors import NotFound
+from dermabatch.schema import Department
 from webui.access import auditor_session, only_for, person
 from webui.audited import note
 from webui.narrowing import member_of
@@ -91,7 +92,10 @@ def show(seq: int) -> str:
             raise NotFound(f"There is no event {seq}")
         note(session, Action.AUDIT_VIEW, person=person(), thing=("event", str(seq)))
         names = _names(session)
-    return render_template("audit/event.html", event=event, names=names)
+        departments = {
+            department.id: department.name for department in session.scalars(sa.select(Department))
+        }
+    return render_template("audit/event.html", event=event, names=names, departments=departments)
 
 
 @blueprint.get("/export.jsonl")

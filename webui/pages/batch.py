@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from flask import (
@@ -24,7 +25,6 @@ from dermabatch.audit import Action
 from dermabatch.exports import csv_lines
 from dermabatch.ledger import BatchCounts, cancel_batch, counts, retry_batch
 from dermabatch.lifecycle import BatchState, ImageState
-from dermabatch.results import Page
 from dermabatch.schema import Batch
 from webui.access import department_session, only_for, person
 from webui.audited import actor_of, note
@@ -81,30 +81,9 @@ class Progress:
 @blueprint.get("")
 def show(batch_id: UUID) -> str:
     """Counts, results by suspicion, and the files that were left out."""
-    narrowing = Narrowing.of_batch(request.args)
     with department_session() as session:
-        progress = _progress(session, batch_id)
-        page = _page(session, batch_id, narrowing)
-        left_out = results.page(
-            session,
-            batch_id,
-            keyring=portal().keyring,
-            states=(ImageState.REJECTED, ImageState.FAILED),
-            limit=LEFT_OUT_ROWS,
-        )
         flagged = results.flagged_in(session, [batch_id])[batch_id]
-        models = results.models_of(session, batch_id)
-        _note_view(session, batch_id, page)
-    return render_template(
-        "batch/page.html",
-        progress=progress,
-        batch=progress.batch,
-        page=page,
-        narrowing=narrowing,
-        left_out=left_out,
-        flagged=flagged,
-        models=models,
-    )
+        return render_template("batch/page.html", flagged=flagged, **_listed(session, batch_id))
 
 
 @blueprint.get("/progress")
@@ -123,15 +102,9 @@ def progress(batch_id: UUID) -> Response:
 
 @blueprint.get("/results")
 def listing(batch_id: UUID) -> str:
-    """The table of results, for a page that watches."""
-    narrowing = Narrowing.of_batch(request.args)
+    """Results, what was left out, and the models, for a page that watches."""
     with department_session() as session:
-        progress = _progress(session, batch_id)
-        page = _page(session, batch_id, narrowing)
-        _note_view(session, batch_id, page)
-    return render_template(
-        "batch/results.html", progress=progress, batch=progress.batch, page=page, narrowing=narrowing
-    )
+        return render_template("batch/listing.html", **_listed(session, batch_id))
 
 
 @blueprint.get("/results.csv")
@@ -172,8 +145,11 @@ def _progress(session: Session, batch_id: UUID) -> Progress:
     return Progress(results.find_batch(session, batch_id), counts(session, batch_id), datetime.now(UTC))
 
 
-def _page(session: Session, batch_id: UUID, narrowing: Narrowing) -> Page:
-    return results.page(
+def _listed(session: Session, batch_id: UUID) -> dict[str, Any]:
+    """What the templates show of a batch's images; leaves the event of having looked."""
+    narrowing = Narrowing.of_batch(request.args)
+    progress = _progress(session, batch_id)
+    page = results.page(
         session,
         batch_id,
         keyring=portal().keyring,
@@ -182,11 +158,23 @@ def _page(session: Session, batch_id: UUID, narrowing: Narrowing) -> Page:
         limit=PAGE_ROWS,
         **narrowing.criteria(),
     )
-
-
-def _note_view(session: Session, batch_id: UUID, page: Page) -> None:
+    left_out = results.page(
+        session,
+        batch_id,
+        keyring=portal().keyring,
+        states=(ImageState.REJECTED, ImageState.FAILED),
+        limit=LEFT_OUT_ROWS,
+    )
     shown = [str(result.image.id) for result in page.results]
     note(session, Action.BATCH_VIEW, person=person(), thing=("batch", batch_id), details={"images": shown})
+    return {
+        "progress": progress,
+        "batch": progress.batch,
+        "page": page,
+        "narrowing": narrowing,
+        "left_out": left_out,
+        "models": results.models_of(session, batch_id),
+    }
 
 
 def _csv(batch_id: UUID) -> Iterator[str]:

@@ -9,6 +9,7 @@ from dermabatch.accounts import STAFF
 from dermabatch.audit import Action
 from webui.access import department_session, only_for, person
 from webui.audited import note
+from webui.pages.upload import SAMPLE_IMAGES
 
 blueprint = Blueprint("batches", __name__)
 only_for(blueprint, STAFF)
@@ -32,4 +33,5 @@ def index() -> str:
         flagged=flagged,
         before=before,
         next_before=ids[-1] if len(summaries) > PAGE_ROWS else None,
+        sample_images=SAMPLE_IMAGES,
     )

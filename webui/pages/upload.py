@@ -1,13 +1,16 @@
 """Handing in a batch."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
+from uuid import UUID
 
-from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dermabatch.accounts import STAFF
 from dermabatch.identifiers import new_id
-from dermabatch.intake import IncomingFile, accept_upload, parse_metadata
+from dermabatch.imaging.synthetic import lesion_jpeg
+from dermabatch.intake import IncomingFile, Metadata, accept_upload, parse_metadata
 from dermabatch.lifecycle import Queue
 from webui.access import guard, only_for, person
 from webui.audited import actor_of
@@ -17,6 +20,8 @@ from webui.spool import admit_upload
 
 blueprint = Blueprint("upload", __name__)
 only_for(blueprint, STAFF)
+
+SAMPLE_IMAGES = 12
 
 
 @blueprint.before_app_request
@@ -40,16 +45,36 @@ def new() -> str:
 @limiter.limit("30 per minute")
 def create() -> ResponseReturnValue:
     """Take the files in; go to the batch, or tell a script where it is."""
-    collaborators = portal()
     metadata = request.files.get("metadata")
+    given = parse_metadata(metadata.stream) if metadata and metadata.filename else None  # type: ignore[arg-type]
+    batch_id = _accept(_incoming(), given, request.form.get("idempotency_key") or None)
+    address = url_for("batch.show", batch_id=batch_id)
+    if request.accept_mimetypes.best == "application/json":
+        answer = make_response({"batch": str(batch_id), "page": address}, 201)
+        answer.headers["Location"] = address
+        return answer
+    return redirect(address, 303)
+
+
+@blueprint.post("/batches/sample")
+@limiter.limit("6 per minute")
+def sample() -> ResponseReturnValue:
+    """Hand in painted pictures, for a reader who wants to see a batch before there is a real one."""
+    batch_id = _accept(_painted(), None, None)
+    flash(
+        "These pictures were painted by this program. They show no lesion of anybody: their results mean nothing."
+    )
+    return redirect(url_for("batch.show", batch_id=batch_id), 303)
+
+
+def _accept(files: Iterable[IncomingFile], metadata: Metadata | None, idempotency_key: str | None) -> UUID:
+    collaborators = portal()
     acceptance = accept_upload(
-        files=_incoming(),
-        metadata=parse_metadata(metadata.stream)  # type: ignore[arg-type]
-        if metadata and metadata.filename
-        else None,
+        files=files,
+        metadata=metadata,
         submitter=person(),
         queue=Queue.INTERACTIVE,
-        idempotency_key=request.form.get("idempotency_key") or None,
+        idempotency_key=idempotency_key,
         actor=actor_of(person()),
         sessions=collaborators.sessions,
         store=collaborators.store,
@@ -58,12 +83,13 @@ def create() -> ResponseReturnValue:
         settings=collaborators.settings,
         decoders=collaborators.decoders,
     )
-    address = url_for("batch.show", batch_id=acceptance.batch_id)
-    if request.accept_mimetypes.best == "application/json":
-        answer = make_response({"batch": str(acceptance.batch_id), "page": address}, 201)
-        answer.headers["Location"] = address
-        return answer
-    return redirect(address, 303)
+    return acceptance.batch_id
+
+
+def _painted() -> Iterator[IncomingFile]:
+    for number in range(1, SAMPLE_IMAGES + 1):
+        # The name stands beside every result, in lists, on the image's page and in exports.
+        yield IncomingFile(f"painted-no-patient-{number:02}.jpg", io.BytesIO(lesion_jpeg(number)))
 
 
 def _incoming() -> Iterator[IncomingFile]:

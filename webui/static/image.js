@@ -12,6 +12,11 @@
   let y = 0;
   tools.hidden = false;
 
+  // The stage takes the picture's shape, so that all of it is seen and the heat map covers exactly it.
+  const picture = viewer.querySelector("[data-picture]");
+  function shape() { stage.style.setProperty("--ratio", picture.naturalWidth / picture.naturalHeight); }
+  if (picture.naturalWidth) shape(); else picture.addEventListener("load", shape, { once: true });
+
   function draw() {
     // Keep some of the picture in sight.
     const room = viewer.getBoundingClientRect();
@@ -38,9 +43,9 @@
     event.preventDefault();
     zoom(Math.exp(-event.deltaY / 400), event);
   }, { passive: false });
-  viewer.addEventListener("dblclick", fit);
+  viewer.addEventListener("dblclick", (event) => { if (scale > 1) fit(); else zoom(3, event); });
   viewer.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || scale === 1) return;
     event.preventDefault();
     viewer.setPointerCapture(event.pointerId);
     const startX = event.clientX - x;
@@ -78,7 +83,7 @@
   }
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox], [type=range]), select, textarea")) return;
     const step = document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`);
     if (step) step.click();
     else if (event.key === "h" && heat) { heatSwitch.checked = !heatSwitch.checked; showHeat(); }

@@ -11,8 +11,10 @@
     const button = event.target.closest("[data-copy]");
     if (!button) return;
     await navigator.clipboard.writeText(button.dataset.copy);
+    const word = button.querySelector("[role=status]");
     button.classList.add("copied");
-    setTimeout(() => button.classList.remove("copied"), 1200);
+    word.textContent = "Copied";
+    setTimeout(() => { button.classList.remove("copied"); word.textContent = ""; }, 1600);
   });
 
   // Times of day in the reader's own zone; the exact one with its zone stays in the title.
@@ -40,7 +42,12 @@
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      const inside = menu.contains(document.activeElement);
+      menu.open = false;
+      if (inside) menu.querySelector("summary").focus();
+    }
   });
 
   // A page that is watched says when it last heard from the server; the next poll comes by itself.

@@ -44,8 +44,8 @@ def test_the_trail_is_searched_and_the_search_is_an_event(administrator, nurse, 
     nurse.get(f"/batches/{batch}")
     chained()
     page = administrator.get(f"/audit?object={batch}").text
-    assert "batch.view" in page
-    assert '<td data-label="What">session.sign_in' not in page
+    assert '<td data-label="What">Looked at results</td>' in page
+    assert '<td data-label="What">Signed in' not in page
     assert audited("audit.search")[-1][1]["filters"] == ["object"]
 
 
@@ -61,7 +61,7 @@ def test_the_trail_is_searched_and_the_search_is_an_event(administrator, nurse, 
 def test_the_trail_is_narrowed_by_a_link(administrator, nurse, chained, query, shown):
     chained()
     page = administrator.get(f"/audit?{query}").text
-    assert ('<td data-label="What">session.sign_in</td>' in page) == shown
+    assert ('<td data-label="What">Signed in</td>' in page) == shown
 
 
 def test_an_event_shows_its_hash_and_its_request(administrator, nurse, chained):

@@ -51,6 +51,19 @@ def test_the_csv_beside_the_images_tells_patient_and_lesion(nurse, upload):
     assert "61 years" in image
 
 
+def test_the_sample_batch_says_everywhere_that_it_is_painted(nurse):
+    assert "Try the sample batch" in nurse.get("/batches").text
+    answer = nurse.post("/batches/sample", form_on="/batches")
+    assert answer.status_code == 303
+    page = nurse.get(f"{answer.location}?state=pending").text
+    assert "were painted by this program" in page
+    assert len(re.findall(r"painted-no-patient-\d+\.jpg</a>", page)) == 12
+
+
+def test_an_administrator_without_work_hands_in_no_sample(administrator):
+    assert administrator.post("/batches/sample").status_code == 403
+
+
 def test_pressing_the_button_twice_makes_one_batch(nurse, upload):
     key = _KEY.search(nurse.get("/batches/new").text)[1]
     first = upload(_files(("1.jpg", lesion_jpeg(1))), key=key)

@@ -20,7 +20,8 @@ NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
     ],
 )
 def test_a_probability_has_no_decimals_from_ten_per_cent_on_and_one_below(probability, shown):
-    assert percent(probability) == shown
+    # A sign that never stands alone on the next line.
+    assert percent(probability) == shown.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 @pytest.mark.parametrize(

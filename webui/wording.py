@@ -1,0 +1,61 @@
+"""The words that people read in place of stored values."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dermabatch.accounts import ADMINISTRATOR, STAFF, Scope
+from dermabatch.audit import Action, Outcome
+from dermabatch.lifecycle import ImageState, Queue
+
+STATE_WORDS: Final = {
+    ImageState.CLASSIFIED: "classified",
+    ImageState.UNASSESSABLE: "cannot be assessed",
+    ImageState.REJECTED: "left out",
+    ImageState.FAILED: "failed",
+    ImageState.CANCELLED: "cancelled",
+    ImageState.PENDING: "waiting",
+}
+ROLE_WORDS: Final = {STAFF: "Staff", ADMINISTRATOR: "Administrator"}
+QUEUE_WORDS: Final = {Queue.INTERACTIVE: "Uploads", Queue.BULK: "Night runs"}
+SCOPE_WORDS: Final = {
+    Scope.BATCHES_WRITE: "hand in, cancel and retry batches",
+    Scope.BATCHES_READ: "read batches and results",
+    Scope.MODELS_READ: "read models",
+    Scope.MODELS_WRITE: "activate models",
+    Scope.AUDIT_READ: "read the audit trail",
+}
+OUTCOME_WORDS: Final = {Outcome.SUCCESS: "done", Outcome.REFUSED: "refused", Outcome.FAILED: "failed"}
+ACTION_WORDS: Final[Mapping[str, str]] = {
+    Action.SESSION_SIGN_IN: "Signed in",
+    Action.SESSION_SIGN_OUT: "Signed out",
+    Action.SESSION_REFUSED: "Sign-in refused",
+    Action.BATCH_UPLOAD: "Handed in a batch",
+    Action.BATCH_VIEW: "Looked at results",
+    Action.BATCH_CANCEL: "Cancelled a batch",
+    Action.BATCH_RETRY: "Tried failed images again",
+    Action.BATCH_EXPORT: "Exported a batch",
+    Action.BATCHES_LIST: "Listed the batches",
+    Action.IMAGE_VIEW: "Looked at an image",
+    Action.CHUNK_CLASSIFIED: "Classified images",
+    Action.SUBJECT_ERASED: "Erased a patient",
+    Action.MODEL_PUBLISHED: "Published a model",
+    Action.MODEL_ACTIVATED: "Activated a model",
+    Action.MODEL_ROLLED_BACK: "Returned to a model",
+    Action.MODEL_REFUSED: "Refused a model",
+    Action.MODEL_VIEW: "Looked at models",
+    Action.AUDIT_SEARCH: "Searched the trail",
+    Action.AUDIT_VIEW: "Looked at an event",
+    Action.AUDIT_EXPORT: "Exported the trail",
+    Action.AUDIT_VERIFY: "Verified the chain",
+    Action.DEPARTMENT_CREATED: "Added a department",
+    Action.USER_CREATED: "Added a user",
+    Action.USER_CHANGED: "Changed a user",
+    Action.TOKEN_CREATED: "Made a token",
+    Action.TOKEN_REVOKED: "Revoked a token",
+    Action.ACCESS_REFUSED: "Access refused",
+}
+
+
+def action_name(action: str) -> str:
+    """What was done, in words; the stored value where a trail is older or newer than this program."""
+    return ACTION_WORDS.get(action, action)
