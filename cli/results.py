@@ -56,10 +56,12 @@ def results(batch: UUID, form: str, as_json: bool, out: Path | None, email: str)
         with sessions.begin() as session:
             reader = person(session, email, STAFF)
         with sessions.begin(department=reader.department_id) as session:
+            # Committed before the first line is written: whoever breaks the pipe has read what came.
+            _note(session, reader, batch_results.find_batch(session, batch), form)
+        with sessions.begin(department=reader.department_id) as session:
             found = batch_results.find_batch(session, batch)
             counted = counts(session, batch)
             rows = batch_results.every(session, batch, keyring=KeyRing(settings.master_key))
-            _note(session, reader, found, form)
             if form == "table":
                 with click.open_file(str(out or "-"), "w", encoding="utf-8") as file:
                     console = Console(file=file)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_talisman import Talisman
@@ -105,6 +105,7 @@ def install(app: Flask, settings: Settings) -> None:
         referrer_policy="same-origin",
         permissions_policy=_PERMISSIONS,
     )
+    app.after_request(_leave_nothing_behind)
     # Before the check for a token, which reads the whole body.
     limiter.init_app(app)
     csrf.init_app(app)
@@ -112,6 +113,13 @@ def install(app: Flask, settings: Settings) -> None:
     for rate, key in (("10 per minute", _address_and_name), ("60 per minute", get_remote_address)):
         sign_in = limiter.limit(rate, key_func=key, methods=["POST"])(sign_in)  # type: ignore[assignment]
     app.view_functions[_SIGN_IN] = sign_in
+
+
+def _leave_nothing_behind(answer: Response) -> Response:
+    """On a ward's computer the next person presses Back: no page of a patient stays in the browser."""
+    if request.endpoint != "static" and "Cache-Control" not in answer.headers:
+        answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def _storage_options() -> dict[str, Any]:

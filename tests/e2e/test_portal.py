@@ -151,6 +151,17 @@ def test_a_tall_picture_is_seen_whole_and_its_heat_map_covers_exactly_it(open_pa
     expect(page.locator("[data-heat]")).to_be_hidden()
 
 
+def test_two_cameras_may_give_their_pictures_the_same_name(open_page, live):
+    page = open_page(live.staff)
+    page.goto("/batches/new")
+    for seed in (71, 72):
+        picture = {"name": "IMG_0001.jpg", "mimeType": "image/jpeg", "buffer": lesion_jpeg(seed)}
+        page.locator('input[name="files"]').set_input_files([picture])
+    page.get_by_role("button", name="Upload 2 images").click()
+    page.wait_for_url(re.compile("/batches/[0-9a-f-]{36}"))
+    assert live.wait_for(page.url.rpartition("/")[2])["received"] == 2
+
+
 def test_the_main_path_works_without_scripts(open_page, live, archive):
     page = open_page(live.staff, scripts=False)
     _upload(page, archive)

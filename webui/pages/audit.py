@@ -104,6 +104,9 @@ def export() -> Response:
     lines = _exported()
     # The first line fails where nothing is signed yet, while an error can still be answered.
     first = next(lines)
+    # Committed before the first byte leaves: whoever breaks off the download has read what came.
+    with auditor_session() as session:
+        note(session, Action.AUDIT_EXPORT, person=person())
     answer = Response(stream_with_context(_chained(first, lines)), mimetype="application/jsonl")
     answer.headers["Content-Disposition"] = f'attachment; filename="audit-{datetime.now(UTC):%Y-%m-%d}.jsonl"'
     return answer
@@ -112,16 +115,12 @@ def export() -> Response:
 def _exported() -> Iterator[bytes]:
     collaborators = portal()
     with auditor_session() as session:
-        lines = audit.export(
+        yield from audit.export(
             session,
             collaborators.store,
             collaborators.settings.verify_key,
             retired_keys=collaborators.settings.retired_verify_keys,
         )
-        first = next(lines)
-        note(session, Action.AUDIT_EXPORT, person=person())
-        yield first
-        yield from lines
 
 
 def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

@@ -82,8 +82,7 @@ class Progress:
 def show(batch_id: UUID) -> str:
     """Counts, results by suspicion, and the files that were left out."""
     with department_session() as session:
-        flagged = results.flagged_in(session, [batch_id])[batch_id]
-        return render_template("batch/page.html", flagged=flagged, **_listed(session, batch_id))
+        return render_template("batch/page.html", **_listed(session, batch_id))
 
 
 @blueprint.get("/progress")
@@ -91,10 +90,7 @@ def progress(batch_id: UUID) -> Response:
     """The bar and the counts, for a page that watches. Holds no result of an image."""
     with department_session() as session:
         now = _progress(session, batch_id)
-        flagged = results.flagged_in(session, [batch_id])[batch_id]
-    answer = make_response(
-        render_template("batch/progress.html", progress=now, batch=now.batch, flagged=flagged)
-    )
+    answer = make_response(render_template("batch/progress.html", progress=now, batch=now.batch))
     if request.args.get("finished", type=int) != now.finished:
         answer.headers["HX-Trigger"] = "results-changed"
     return answer
@@ -165,13 +161,14 @@ def _listed(session: Session, batch_id: UUID) -> dict[str, Any]:
         states=(ImageState.REJECTED, ImageState.FAILED),
         limit=LEFT_OUT_ROWS,
     )
-    shown = [str(result.image.id) for result in page.results]
+    shown = sorted({str(result.image.id) for result in (*page.results, *left_out.results)})
     note(session, Action.BATCH_VIEW, person=person(), thing=("batch", batch_id), details={"images": shown})
     return {
         "progress": progress,
         "batch": progress.batch,
         "page": page,
         "narrowing": narrowing,
+        "flagged": results.flagged_in(session, [batch_id])[batch_id],
         "left_out": left_out,
         "models": results.models_of(session, batch_id),
     }

@@ -126,6 +126,6 @@ def _derived(image_id: UUID) -> Derived:
 def _bytes(content: bytes, kind: str, name: str) -> Response:
     answer = Response(content, mimetype=kind)
     answer.headers["Content-Disposition"] = f'inline; filename="{name}"'
-    # An image never changes, but who may see it does: no shared cache, and not for long.
-    answer.headers["Cache-Control"] = "private, max-age=3600"
+    # A watched page shows the same thumbnails again every few seconds. No shared cache, and not for long.
+    answer.headers["Cache-Control"] = "private, max-age=300"
     return answer

@@ -2,15 +2,15 @@
 
 import io
 from collections.abc import Iterable, Iterator
-from uuid import UUID
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dermabatch.accounts import STAFF
+from dermabatch.errors import InvalidRequest
 from dermabatch.identifiers import new_id
 from dermabatch.imaging.synthetic import lesion_jpeg
-from dermabatch.intake import IncomingFile, Metadata, accept_upload, parse_metadata
+from dermabatch.intake import Acceptance, IncomingFile, Metadata, accept_upload, parse_metadata
 from dermabatch.lifecycle import Queue
 from webui.access import guard, only_for, person
 from webui.audited import actor_of
@@ -22,6 +22,7 @@ blueprint = Blueprint("upload", __name__)
 only_for(blueprint, STAFF)
 
 SAMPLE_IMAGES = 12
+LONGEST_IDEMPOTENCY_KEY = 200
 
 
 @blueprint.before_app_request
@@ -47,10 +48,15 @@ def create() -> ResponseReturnValue:
     """Take the files in; go to the batch, or tell a script where it is."""
     metadata = request.files.get("metadata")
     given = parse_metadata(metadata.stream) if metadata and metadata.filename else None  # type: ignore[arg-type]
-    batch_id = _accept(_incoming(), given, request.form.get("idempotency_key") or None)
-    address = url_for("batch.show", batch_id=batch_id)
+    acceptance = _accept(_incoming(), given, _idempotency_key())
+    address = url_for("batch.show", batch_id=acceptance.batch_id)
+    if acceptance.repeated:
+        flash(
+            "This form was handed in before; this is that batch, and nothing new was stored."
+            " To hand in other files, open Upload again."
+        )
     if request.accept_mimetypes.best == "application/json":
-        answer = make_response({"batch": str(batch_id), "page": address}, 201)
+        answer = make_response({"batch": str(acceptance.batch_id), "page": address}, 201)
         answer.headers["Location"] = address
         return answer
     return redirect(address, 303)
@@ -60,16 +66,18 @@ def create() -> ResponseReturnValue:
 @limiter.limit("6 per minute")
 def sample() -> ResponseReturnValue:
     """Hand in painted pictures, for a reader who wants to see a batch before there is a real one."""
-    batch_id = _accept(_painted(), None, None)
+    batch_id = _accept(_painted(), None, None).batch_id
     flash(
         "These pictures were painted by this program. They show no lesion of anybody: their results mean nothing."
     )
     return redirect(url_for("batch.show", batch_id=batch_id), 303)
 
 
-def _accept(files: Iterable[IncomingFile], metadata: Metadata | None, idempotency_key: str | None) -> UUID:
+def _accept(
+    files: Iterable[IncomingFile], metadata: Metadata | None, idempotency_key: str | None
+) -> Acceptance:
     collaborators = portal()
-    acceptance = accept_upload(
+    return accept_upload(
         files=files,
         metadata=metadata,
         submitter=person(),
@@ -83,7 +91,15 @@ def _accept(files: Iterable[IncomingFile], metadata: Metadata | None, idempotenc
         settings=collaborators.settings,
         decoders=collaborators.decoders,
     )
-    return acceptance.batch_id
+
+
+def _idempotency_key() -> str | None:
+    key = request.form.get("idempotency_key") or None
+    if key is not None and len(key) > LONGEST_IDEMPOTENCY_KEY:
+        raise InvalidRequest(
+            f"Expected a key of at most {LONGEST_IDEMPOTENCY_KEY} characters. Received: {len(key)}"
+        )
+    return key
 
 
 def _painted() -> Iterator[IncomingFile]:

@@ -8,24 +8,33 @@
   const limits = {
     bytes: Number(form.dataset.mostBytes), files: Number(form.dataset.mostFiles), fileBytes: Number(form.dataset.mostFileBytes),
   };
-  /** What will be sent: path to File, so that the same file is not sent twice. */
+  /** What will be sent. Cameras use the same names again and again, so a name alone does not tell files apart. */
   const chosen = new Map();
   let request = null;
+  let sent = false;
 
   for (const part of form.querySelectorAll("[data-only-with-script]")) part.hidden = false;
 
   const KILO = 1024;
   const size = (bytes) => bytes < KILO ** 2 ? `${Math.max(1, Math.round(bytes / KILO))} kB` : bytes < KILO ** 3 ? `${(bytes / KILO ** 2).toFixed(1)} MB` : `${(bytes / KILO ** 3).toFixed(2)} GB`;
-  const total = () => [...chosen.values()].reduce((sum, file) => sum + file.size, 0);
+  const total = () => [...chosen.values()].reduce((sum, { file }) => sum + file.size, 0);
   const isArchive = (name) => /\.(zip|tar|tgz|gz)$/i.test(name);
 
   function add(file, path) {
     // What file managers leave in folders is not part of a batch.
     if (/(^|\/)(\.[^/]*|Thumbs\.db|desktop\.ini)$/i.test(path)) return;
-    chosen.set(path, file);
+    chosen.set(`${path}|${file.size}|${file.lastModified}`, { path, file });
+  }
+  /** The key stands for one selection: other files under the same key would be taken for a repetition. */
+  function renewKey() {
+    if (!sent) return;
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    form.elements.idempotency_key.value = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    sent = false;
   }
   function show() {
-    const names = [...chosen.keys()];
+    renewKey();
+    const names = [...chosen.values()].map(({ path }) => path);
     const list = find("chosen");
     list.replaceChildren();
     list.hidden = !names.length;
@@ -100,7 +109,7 @@
   function send() {
     const data = new FormData();
     for (const name of ["csrf_token", "idempotency_key"]) data.append(name, form.elements[name].value);
-    for (const [path, file] of chosen) data.append("files", file, path);
+    for (const { path, file } of chosen.values()) data.append("files", file, path);
     const metadata = form.elements.metadata.files[0];
     if (metadata) data.append("metadata", metadata, metadata.name);
 
@@ -129,12 +138,14 @@
       busy(false);
       tell("The connection broke off. Upload once more: what had arrived already will not be taken in twice.");
     });
-    request.addEventListener("abort", () => { busy(false); tell("The upload was stopped. Nothing of it will be classified."); });
+    request.addEventListener("abort", () => { busy(false); tell("The upload was stopped. If everything had arrived, it was taken in: look under Batches."); });
     tell("");
     bar.value = 0;
+    sent = true;
     busy(true);
     request.send(data);
   }
+  form.elements.metadata.addEventListener("change", renewKey);
   find("stop").addEventListener("click", () => { if (request) request.abort(); });
   form.addEventListener("submit", (event) => {
     event.preventDefault();

@@ -96,6 +96,14 @@ def test_the_trail_is_exported_as_a_file(administrator, chained):
     assert len(lines) > 2
 
 
+def test_an_export_that_is_broken_off_is_in_the_trail_all_the_same(administrator, chained, audited):
+    chained()
+    answer = administrator.get("/audit/export.jsonl", buffered=False)
+    next(answer.response)
+    answer.close()
+    assert audited("audit.export")
+
+
 def test_nothing_signed_yet_is_said_instead_of_an_empty_export(administrator):
     assert administrator.get("/audit/export.jsonl").status_code == 409
 

@@ -64,10 +64,12 @@ def test_a_link_narrows_the_results(nurse, batch, query, files):
 def test_looking_at_a_batch_is_one_event_with_what_was_shown(nurse, batch, audited):
     nurse.get(f"/batches/{batch}?triage=urgent")
     ((outcome, details),) = audited("batch.view")
-    assert (outcome, len(details["images"])) == ("success", 1)
+    # The urgent one, and the file that was left out.
+    assert (outcome, len(details["images"])) == ("success", 2)
 
 
 def test_watching_reads_no_result_until_something_is_new(nurse, batch, audited):
+    assert "triage=" not in nurse.get(f"/batches/{batch}/progress").text
     quiet = nurse.get(f"/batches/{batch}/progress?finished=5")
     assert "HX-Trigger" not in quiet.headers
     news = nurse.get(f"/batches/{batch}/progress?finished=4")

@@ -115,3 +115,19 @@ def test_a_stranger_cannot_make_the_portal_read_a_large_body(stranger):
     )
     assert answer.location.startswith("/sign-in")
     assert Body.read_bytes == 0
+
+
+def test_a_form_that_is_sent_again_leads_to_the_first_batch_and_says_that_nothing_was_stored(nurse, upload):
+    first = upload(_files(("1.jpg", lesion_jpeg(1))), key="the same").location
+    again = upload(_files(("2.jpg", lesion_jpeg(2))), key="the same").location
+    assert again == first
+    assert "nothing new was stored" in nurse.get(again).text
+
+
+def test_a_key_that_no_form_of_ours_makes_is_refused(upload):
+    assert upload(_files(("1.jpg", lesion_jpeg(1))), key="k" * 201).status_code == 400
+
+
+@pytest.mark.parametrize("address", ["/batches", "/batches/new", "/account"])
+def test_no_page_of_the_portal_stays_in_the_browser(nurse, address):
+    assert nurse.get(address).headers["Cache-Control"] == "no-store"

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 SERVICES = COMPOSE["services"]
-PROGRAMS = ("migrate", "webui", "worker", "worker-gpu", "scheduler", "training")
+PROGRAMS = ("migrate", "webui", "operator", "worker", "worker-gpu", "scheduler", "training")
 DATA_SERVICES = ("postgres", "redis", "seaweedfs")
 
 
@@ -120,11 +120,12 @@ def as_in_the_container(secrets, tmp_path, monkeypatch):
     return _as_in_the_container
 
 
-@pytest.mark.parametrize("name", ["webui", "worker", "worker-gpu", "scheduler"])
+@pytest.mark.parametrize("name", ["webui", "operator", "worker", "worker-gpu", "scheduler"])
 def test_a_program_finds_every_setting_that_it_needs(name, as_in_the_container):
     settings = Settings(_secrets_dir=as_in_the_container(name))
     needed = {
-        "webui": (settings.secret_key, settings.password_salt, settings.signing_key),
+        "webui": (settings.secret_key, settings.password_salt),
+        "operator": (settings.password_salt, settings.signing_key),
         "scheduler": (settings.chainer_url, settings.signing_key),
     }
     assert None not in needed.get(name, ())
@@ -136,8 +137,8 @@ def test_migrate_finds_the_way_in_of_every_role(as_in_the_container):
     assert settings.superuser_url is not None
 
 
-@pytest.mark.parametrize("name", ["worker", "worker-gpu"])
-def test_what_opens_strangers_pictures_all_day_can_sign_nothing(name, as_in_the_container):
+@pytest.mark.parametrize("name", ["webui", "worker", "worker-gpu"])
+def test_what_strangers_reach_can_sign_nothing(name, as_in_the_container):
     assert Settings(_secrets_dir=as_in_the_container(name)).signing_key is None
 
 
