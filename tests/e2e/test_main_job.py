@@ -90,6 +90,14 @@ def test_a_folder_goes_in_and_its_results_come_out_of_the_command_line(live, tmp
     assert list(rows[0]) == ["image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
 
 
+def test_the_originals_come_out_of_the_command_line_classified(live, originals, tmp_path):
+    archive = tmp_path / "originals.zip"
+    archive.write_bytes(originals)
+    handed_in = dermabatch(live, "submit", str(archive), "--wait", "--json")
+    assert handed_in.returncode == 0, handed_in.stderr
+    live.assert_nothing_lost([json.loads(handed_in.stdout)["batch"]], images=48)
+
+
 def test_a_command_that_is_used_wrongly_says_so_with_exit_code_2(live):
     wrong = dermabatch(live, "submit", "/no/such/folder")
     assert wrong.returncode == 2
