@@ -31,9 +31,9 @@ PORTAL_SECONDS = 60
 PORTAL_THREADS = 8
 
 _ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_PROGRAMS_AND_ROLES = {"portal": "web", "worker": "worker", "scheduler": "worker"}
+_PROGRAMS_AND_ROLES = {"portal": "web", "worker": "worker", "scheduler": "worker", "training": "trainer"}
 _DATABASE_VARIABLES = {
-    role: f"DERMABATCH_{role.upper()}_URL" for role in ("owner", "web", "worker", "chainer")
+    role: f"DERMABATCH_{role.upper()}_URL" for role in ("owner", "web", "worker", "chainer", "trainer")
 }
 
 
@@ -60,7 +60,7 @@ class Installation:
     """`DERMABATCH_...` variables of every program. Those of the services that run here go before them."""
 
     def start(self, program: str) -> None:
-        """Start `portal`, `worker` or `scheduler`; it is started again when it ends by itself."""
+        """Start `portal`, `worker`, `scheduler` or `training`; it is started again when it ends by itself."""
         environment = {
             **_inherited(),
             **self.variables,
@@ -72,6 +72,7 @@ class Installation:
             "portal": portal_command(self.portal_url.removeprefix("http://")),
             "worker": [sys.executable, "-m", "worker.app"],
             "scheduler": [sys.executable, "-m", "worker.scheduler"],
+            "training": [sys.executable, "-m", "worker.training_schedule"],
         }[program]
         self.services.spawn(program, argv, environment, kept_alive=True)
 
@@ -182,7 +183,8 @@ def running_installation(
         installation.shipped_model()
         tell("Starting portal, worker and scheduler")
         for program in _PROGRAMS_AND_ROLES:
-            installation.start(program)
+            if program != "training" or settings.training_schedule is not None:
+                installation.start(program)
         _wait_for_portal(installation, folder)
         try:
             yield installation
@@ -191,7 +193,7 @@ def running_installation(
 
 
 def database_url(services: EmbeddedServices, role: str) -> str:
-    """The database as "owner", "web", "worker" or "chainer": the environment's, or else the one that runs here."""
+    """The database as one of `_DATABASE_VARIABLES`: the environment's, or else the one that runs here."""
     return os.environ.get(_DATABASE_VARIABLES[role]) or services.postgres_url(role)
 
 

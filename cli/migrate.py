@@ -26,6 +26,7 @@ class MigrationSettings(BaseSettings):
     web_url: SecretStr
     worker_url: SecretStr
     chainer_url: SecretStr
+    trainer_url: SecretStr
     superuser_url: SecretStr | None = Field(
         default=None, description="where given, the roles and the database are made first"
     )
@@ -35,8 +36,8 @@ class MigrationSettings(BaseSettings):
 def migrate() -> None:
     """Bring the database to the newest revision, and make what every installation needs. Safe to repeat.
 
-    Reads DERMABATCH_OWNER_URL, _WEB_URL, _WORKER_URL and _CHAINER_URL; with DERMABATCH_SUPERUSER_URL it makes these
-    roles and the database first.
+    Reads DERMABATCH_OWNER_URL, _WEB_URL, _WORKER_URL, _CHAINER_URL and _TRAINER_URL; with DERMABATCH_SUPERUSER_URL it
+    makes these roles and the database first.
     """
     try:
         settings = MigrationSettings()
@@ -54,8 +55,8 @@ def migrate() -> None:
 
 def _make_roles(settings: MigrationSettings, superuser_url: str) -> None:
     urls = [
-        sa.make_url(url.get_secret_value())
-        for url in (settings.owner_url, settings.web_url, settings.worker_url, settings.chainer_url)
+        sa.make_url(getattr(settings, f"{role.removeprefix('dermabatch_')}_url").get_secret_value())
+        for role in database_roles.LOGIN_ROLES
     ]
     passwords = {str(url.username): str(url.password) for url in urls}
     unknown = set(database_roles.LOGIN_ROLES) ^ set(passwords)

@@ -1,5 +1,6 @@
 """`dermabatch models`: the registry of models."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.acting import AS_JSON, acting_user, actor_of, connected, person, print_json
+from cli.comparing import Comparison, comparison_options
+from cli.comparing import show as show_gate
+from cli.publishing import fetched, report_published
 from dermabatch import model_store
 from dermabatch.accounts import ADMINISTRATOR
-from dermabatch.database import Sessions
-from dermabatch.errors import ConfigurationError
+from dermabatch.errors import ConfigurationError, InvalidRequest
 from dermabatch.objects import S3ObjectStore
 from dermabatch.schema import Activation, Model
 from dermabatch.settings import Settings
+from training.split import Side
 
 _DIGEST: Final = click.argument("digest")
 _TIME: Final = click.DateTime(("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"))
@@ -25,7 +29,7 @@ _ADMINISTRATOR: Final = acting_user(required=True, help="The administrator who d
 
 @click.group()
 def models() -> None:
-    """List, compare, publish and activate models. A digest may be shortened to its first characters."""
+    """List, compare and activate models. A digest may be shortened to its first characters."""
 
 
 @models.command("list")
@@ -66,6 +70,7 @@ def show(digest: str, as_json: bool) -> None:
     table = Table(box=None, show_header=False)
     for name in ("digest", "name", "state", "published_at", "published_by"):
         table.add_row(name, escape(described[name]))
+    table.add_row("gate", escape(_gate_sentence(model.gate)))
     for name, value in described["metrics"].items():
         table.add_row(name, _number(value))
     for activation in described["activations"]:
@@ -75,11 +80,48 @@ def show(digest: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("digests", metavar="DIGEST DIGEST...", nargs=-1, required=True)
+@comparison_options
 @AS_JSON
-def compare(digests: tuple[str, ...], as_json: bool) -> None:
-    """Put the metrics of models side by side."""
-    with connected() as (_, sessions), sessions.begin() as session:
-        found = [_described(model_store.find_model(session, digest)) for digest in digests]
+def compare(
+    digests: tuple[str, ...],
+    data: Path | None,
+    split: Path | None,
+    side: str,
+    other_split: bool,
+    as_json: bool,
+) -> None:
+    """Put the metrics of models side by side; with --data and --split measure two of them on the same images.
+
+    What is measured is what the gate of `dermabatch publish` asks, with the first model as the candidate. Nothing
+    changes.
+    """
+    comparison = Comparison(data, split, Side(side), other_split)
+    with connected() as (settings, sessions):
+        with sessions.begin() as session:
+            found = [_described(model_store.find_model(session, digest)) for digest in digests]
+        if comparison.is_wanted:
+            _measure(found, comparison, settings, as_json)
+        else:
+            _show_metrics(found, as_json)
+
+
+def _measure(
+    found: Sequence[dict[str, Any]], comparison: Comparison, settings: Settings, as_json: bool
+) -> None:
+    if len(found) != 2:
+        raise InvalidRequest(f"Expected two models to measure. Received: {len(found)}")
+    store = S3ObjectStore.from_settings(settings)
+    first, second = (fetched(model["digest"], settings=settings, store=store) for model in found)
+    with first as candidate, second as active:
+        gate = comparison.run(candidate, active)
+    if as_json:
+        print_json(gate.as_json())
+        return
+    show_gate(gate, (found[0]["name"], found[1]["name"]))
+    click.echo(gate.verdict())
+
+
+def _show_metrics(found: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json({"models": found})
         return
@@ -87,26 +129,6 @@ def compare(digests: tuple[str, ...], as_json: bool) -> None:
     for metric in found[0]["metrics"]:
         table.add_row(metric, *(_number(model["metrics"].get(metric)) for model in found))
     Console().print(table)
-
-
-@models.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@acting_user(required=True, help="Who publishes; somebody else activates.")
-@AS_JSON
-def publish(folder: Path, email: str, as_json: bool) -> None:
-    """Sign a model artifact with the installation's key and register it as a candidate."""
-    with connected() as (settings, sessions):
-        signing_key = _signing_key(settings)
-        with sessions.begin() as session:
-            publisher = actor_of(person(session, email))
-        model = model_store.publish(
-            folder,
-            publisher=publisher,
-            sessions=sessions,
-            store=S3ObjectStore.from_settings(settings),
-            signing_key=signing_key,
-        )
-        _report_published(sessions, model.digest, as_json)
 
 
 @models.command("publish-shipped")
@@ -119,7 +141,7 @@ def publish_shipped(as_json: bool) -> None:
             store=S3ObjectStore.from_settings(settings),
             signing_key=_signing_key(settings),
         )
-        _report_published(sessions, model.digest, as_json)
+    report_published(model, None, as_json=as_json)
 
 
 @models.command()
@@ -170,15 +192,6 @@ def _signing_key(settings: Settings) -> bytes:
     return settings.signing_key
 
 
-def _report_published(sessions: Sessions, digest: str, as_json: bool) -> None:
-    with sessions.begin() as session:
-        described = _described(model_store.find_model(session, digest))
-    if as_json:
-        print_json(described)
-    else:
-        click.echo("{name} is published as {digest} and is {state}.".format(**described))
-
-
 def _described(model: Model) -> dict[str, Any]:
     return {
         "digest": model.digest,
@@ -186,6 +199,7 @@ def _described(model: Model) -> dict[str, Any]:
         "state": model.state.value,
         "published_at": model.published_at.isoformat(),
         "published_by": model.publisher.email,
+        "gate": model.gate,
         "metrics": model.manifest["metrics"],
     }
 
@@ -197,6 +211,14 @@ def _described_activation(activation: Activation) -> dict[str, Any]:
         "activated_by": activation.activator.email,
         "returned": activation.returned,
     }
+
+
+def _gate_sentence(gate: dict[str, Any] | None) -> str:
+    if gate is None:
+        return "not compared"
+    failed = [check["finding"] for check in gate["checks"] if not check["passed"]]
+    images = f"against {gate['active'][:12]} on {gate['images']} images"
+    return f"failed {images}: {'; '.join(failed)}" if failed else f"passed {images}"
 
 
 def _number(value: Any) -> str:

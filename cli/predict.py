@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO, get_args
@@ -25,7 +25,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from dermabatch.artifacts import Artifact, read_artifact
+from cli.replacing import replacing
+from dermabatch.artifacts import Artifact
 from dermabatch.cores import available_cores
 from dermabatch.engines import EngineKind, load_engine
 from dermabatch.errors import InvalidRequest
@@ -33,7 +34,7 @@ from dermabatch.exports import ISIC_HEADER, NOTICE, isic_row, safe_cell
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.prediction import Predicted, Unreadable
 from dermabatch.prediction import predict as classify
-from dermabatch.shipped import SHIPPED_MODEL
+from dermabatch.shipped import shipped_or_named
 from dermabatch.taxonomy import CLASSES
 from dermabatch.triage import Triage
 
@@ -108,14 +109,15 @@ def predict(
     if format_name == "isic":
         _check_stems(files)
     started = time.monotonic()
-    artifact = _artifact(model)
+    artifact = shipped_or_named(model)
     with (
-        _replacing(out) as stream,
+        replacing(out) as partial,
+        partial.open("w", encoding="utf-8", newline="") as stream,
         DecoderPool(available_cores()) as decoders,
         closing(load_engine(artifact.folder, artifact.manifest, engine)) as loaded,
     ):
         engine_name = loaded.name
-        chunks = classify(files, engine=loaded, manifest=artifact.manifest, decoders=decoders)
+        chunks = classify(files, engine=loaded, artifact=artifact, decoders=decoders)
         levels, unreadable = _write(stream, FORMATS[format_name], chunks, len(files))
     for file in unreadable:
         click.echo(f"{file.path}: {file.message}", err=True)
@@ -159,29 +161,6 @@ def _check_stems(files: Sequence[Path]) -> None:
             f"Expected names that differ before their suffix, as the isic format needs. Received: {len(twice)} of"
             f" them more than once, {twice[0]} first"
         )
-
-
-def _artifact(folder: Path | None) -> Artifact:
-    if folder is None:
-        return read_artifact(SHIPPED_MODEL.folder, expected_digest=SHIPPED_MODEL.digest, verify_key=None)
-    # Whoever names a folder here vouches for it; its files must still be those of its manifest.
-    return read_artifact(folder, expected_digest=None, verify_key=None)
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[TextIO]:
-    """A file that takes the place of `out` when all went well, and leaves no trace when not."""
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        stream = partial.open("x", encoding="utf-8", newline="")
-    except OSError as error:
-        raise InvalidRequest(f"Expected a place to write {out}. Received: {error.strerror}") from None
-    try:
-        with stream:
-            yield stream
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write(

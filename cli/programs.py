@@ -24,8 +24,16 @@ def worker() -> None:
 
 
 @click.command()
-def scheduler() -> None:
+@click.option(
+    "--training",
+    is_flag=True,
+    help="Start the training job by DERMABATCH_TRAINING_SCHEDULE, and nothing else.",
+)
+def scheduler(training: bool) -> None:
     """Run the scheduler: sweeps, wakes workers, chains and signs the audit trail. Any number may run."""
-    from worker.scheduler import main  # noqa: PLC0415 - loads Celery
+    if training:
+        from worker.training_schedule import main  # noqa: PLC0415 - each loads what the other does not need
+    else:
+        from worker.scheduler import main  # noqa: PLC0415 - loads Celery
 
     main()

@@ -28,8 +28,8 @@ def up(folder: Path | None, port: int, administrator: str | None, staff: str | N
     """Start everything on this machine and keep it running until Ctrl-C.
 
     The same folder starts again with the same data. DERMABATCH_REDIS_URL, DERMABATCH_S3_ENDPOINT, or all of
-    DERMABATCH_OWNER_URL, _WEB_URL, _WORKER_URL and _CHAINER_URL in the environment replace the embedded service by a
-    real one.
+    DERMABATCH_OWNER_URL, _WEB_URL, _WORKER_URL, _CHAINER_URL and _TRAINER_URL in the environment replace the embedded
+    service by a real one.
     """
     folder = folder or default_folder()
     with running_installation(

@@ -31,6 +31,11 @@ ROLES: Final = (STAFF, ADMINISTRATOR)
 INSTALLER: Final = "installer@service.invalid"
 """The service principal that publishes the shipped model, so that every person may be the second one."""
 
+TRAINER: Final = "trainer@service.invalid"
+"""The service principal that publishes what the training job has made. It activates nothing."""
+
+_SERVICES: Final = {INSTALLER: "Installer", TRAINER: "Training job"}
+
 DEFAULT_DEPARTMENT: Final = "Dermatology"
 
 MIN_PASSWORD_LENGTH: Final = 12
@@ -86,7 +91,7 @@ def hash_password(password: str, *, salt: str) -> str:
 
 
 def bootstrap(sessions: Sessions, *, source: str) -> UUID:
-    """Make what every installation needs: one department, and the `installer`. Safe to repeat.
+    """Make what every installation needs: one department, and the service principals. Safe to repeat.
 
     Returns:
         The id of the installer.
@@ -94,25 +99,45 @@ def bootstrap(sessions: Sessions, *, source: str) -> UUID:
     with sessions.begin() as session:
         # Two programs starting at once must not both find nothing.
         session.execute(sa.select(sa.func.pg_advisory_xact_lock(_BOOTSTRAP_LOCK)))
-        installer = session.scalar(sa.select(User).where(User.email == INSTALLER))
-        if installer is not None:
-            return installer.id
-        department = session.scalar(sa.select(Department).order_by(Department.id).limit(1))
+        query = sa.select(User.email, User.id).where(User.email.in_(_SERVICES))
+        services = {email: user_id for email, user_id in session.execute(query)}
         actor = Actor(None, ActorKind.SERVICE, source)
-        installer = create_service(
-            session,
-            email=INSTALLER,
-            name="Installer",
-            department=department or create_department(session, DEFAULT_DEPARTMENT, actor=actor),
-            actor=actor,
-        )
-        return installer.id
+        for email in _SERVICES.keys() - services.keys():
+            services[email] = create_service(
+                session,
+                email=email,
+                name=_SERVICES[email],
+                department=_any_department(session, actor),
+                actor=actor,
+            ).id
+        return services[INSTALLER]
+
+
+def _any_department(session: Session, actor: Actor) -> Department:
+    oldest = session.scalar(sa.select(Department).order_by(Department.id).limit(1))
+    return oldest or create_department(session, DEFAULT_DEPARTMENT, actor=actor)
 
 
 def actor_for(user: User, *, source: str, request_id: str | None = None) -> Actor:
     """This user as the audit trail names the doer of an event."""
     kind = ActorKind.SERVICE if user.service else ActorKind.PERSON
     return Actor(user.id, kind, source, request_id)
+
+
+def find_actor(session: Session, email: str, *, source: str) -> Actor:
+    """The active user with this address as the doer of events. Reads no more of them: the training job may not.
+
+    Raises:
+        NotFound: there is none.
+        NotAllowed: disabled.
+    """
+    query = sa.select(User.id, User.service, User.active).where(User.email == email.strip().lower())
+    found = session.execute(query).one_or_none()
+    if found is None:
+        raise NotFound(f"There is no user {email}")
+    if not found.active:
+        raise NotAllowed(f"Expected an active user. Received: {email}")
+    return Actor(found.id, ActorKind.SERVICE if found.service else ActorKind.PERSON, source)
 
 
 def create_department(session: Session, name: str, *, actor: Actor) -> Department:

@@ -1,7 +1,7 @@
-"""The four login roles of the database. What each may do, the migrations grant.
+"""The five login roles of the database. What each may do, the migrations grant.
 
-`owner` owns the schema and runs the migrations; `web`, `worker` and `chainer` are what the running programs sign in as.
-None is a superuser, and none passes row-level security by right.
+`owner` owns the schema and runs the migrations; as `web`, `worker`, `chainer` and `trainer` the running programs sign
+in. None is a superuser, and none passes row-level security by right.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ OWNER = "dermabatch_owner"
 WEB = "dermabatch_web"
 WORKER = "dermabatch_worker"
 CHAINER = "dermabatch_chainer"
-LOGIN_ROLES = (OWNER, WEB, WORKER, CHAINER)
+TRAINER = "dermabatch_trainer"
+LOGIN_ROLES = (OWNER, WEB, WORKER, CHAINER, TRAINER)
 
 
 def role_statements(passwords: Mapping[str, str]) -> list[str]:

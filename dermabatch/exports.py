@@ -18,7 +18,7 @@ CSV_COLUMNS: Final = (
     *("image_id", "file", "patient", "lesion_id", "age", "sex", "localization", "state"),
     *("triage", "triage_reason", "class", "malignant_probability"),
     *(f"p_{code}" for code in CLASSES),
-    *("conformal_set", "quality_flags", "reason_code", "reason"),
+    *("conformal_set", "quality_flags", "fields_used", "reason_code", "reason"),
     *("model_digest", "preprocessing_version", "engine", "classified_at", "notice"),
 )
 ISIC_HEADER: Final = ("image", *ISIC_COLUMNS)
@@ -61,6 +61,7 @@ def _csv_row(result: Result) -> list[Any]:
     special = {
         "conformal_set": " ".join(cells["conformal_set"] or ()),
         "quality_flags": " ".join((cells["quality"] or {}).get("flags", ())),
+        "fields_used": " ".join(cells["fields_used"] or ()),
         "notice": NOTICE,
         **{f"p_{code}": (cells["probabilities"] or {}).get(code) for code in CLASSES},
     }

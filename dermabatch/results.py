@@ -256,6 +256,7 @@ def record(result: Result) -> dict[str, Any]:
         "scores": prediction and dict(zip(CLASSES, prediction.scores, strict=True)),
         "conformal_set": prediction and prediction.conformal_set,
         "quality": prediction and prediction.quality,
+        "fields_used": prediction and prediction.fields_used,
         "model_digest": prediction and prediction.model_digest,
         "preprocessing_version": prediction and prediction.preprocessing_version,
         "engine": prediction and prediction.engine,

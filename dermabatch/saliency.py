@@ -3,11 +3,13 @@
 Free of frameworks, so that the portal can draw. The maps themselves come with every inference.
 """
 
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+Grid = TypeVar("Grid", bound=npt.NDArray[Any])
 
 HEAT_MAP_EDGE: Final = 224
 """Pixels. The browser stretches the square over the picture, as preprocessing squashed the picture into one."""
@@ -43,7 +45,7 @@ def heat_map(grid: npt.NDArray[np.uint8]) -> bytes:
         the colour-blind and stands out from skin.
     """
     # Upscaled before it is coloured: between two colours of a scale lies no third one of it.
-    smooth = _upscaled(grid)
+    smooth = upscaled(grid, HEAT_MAP_EDGE)
     picture = cv2.cvtColor(cv2.applyColorMap(smooth, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2BGRA)
     picture[..., 3] = smooth
     written, encoded = cv2.imencode(".png", picture)
@@ -51,13 +53,13 @@ def heat_map(grid: npt.NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _upscaled(grid: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The grid as a smooth uint8[HEAT_MAP_EDGE, HEAT_MAP_EDGE], each cell where its network looked.
+def upscaled(grid: Grid, edge: int) -> Grid:
+    """The grid [h, w] as a smooth [edge, edge] of the same type, each cell where its network looked.
 
     Strided convolutions with symmetric padding, as EfficientNet-Lite has them, centre cell i on pixel i * stride. A
     plain resize would take it for the middle of the i-th tile and move every map right and down by half a cell.
     """
     height, width = grid.shape
-    pixels = np.arange(HEAT_MAP_EDGE, dtype=np.float32)
-    columns, rows = np.meshgrid(pixels * width / HEAT_MAP_EDGE, pixels * height / HEAT_MAP_EDGE)
+    pixels = np.arange(edge, dtype=np.float32)
+    columns, rows = np.meshgrid(pixels * width / edge, pixels * height / edge)
     return cv2.remap(grid, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]

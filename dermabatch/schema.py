@@ -4,7 +4,7 @@ Every table that holds a department's work carries `department_id` and is kept a
 (`migrations`). What could name a person (`*_sealed`) is stored only encrypted with the key of its patient or batch.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -245,6 +245,10 @@ class Model(Base):
 
     __tablename__ = "models"
     __table_args__ = (
+        CheckConstraint(
+            "(state = 'rejected') = (gate IS NOT NULL AND NOT (gate ->> 'passed')::boolean)",
+            name="rejected_by_its_gate",
+        ),
         Index("uq_models_one_active", "state", unique=True, postgresql_where=text("state = 'active'")),
     )
 
@@ -255,6 +259,8 @@ class Model(Base):
     signature: Mapped[bytes]
     published_by: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
     published_at: Mapped[CreatedAt]
+    gate: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """How it compared with the model that was active then (`dermabatch.gate.Gate`); None where it was not compared."""
 
     publisher: Mapped[User] = relationship(lazy="joined")
 
@@ -277,6 +283,21 @@ class Activation(Base):
 
     model: Mapped[Model] = relationship(lazy="joined")
     activator: Mapped[User] = relationship(foreign_keys=[activated_by], lazy="joined")
+
+
+class ScheduledRun(Base):
+    """A job that the clock starts, at most once a day: whoever inserts the row runs it."""
+
+    __tablename__ = "scheduled_runs"
+    __table_args__ = (CheckConstraint("(ended_at IS NULL) = (exit_code IS NULL)", name="ended_with_a_code"),)
+
+    job: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    started_at: Mapped[CreatedAt]
+    starts: Mapped[int] = mapped_column(server_default="1")
+    """More than one where the host went down in the middle."""
+    ended_at: Mapped[datetime | None]
+    exit_code: Mapped[int | None]
 
 
 class Chunk(Base):
@@ -402,6 +423,7 @@ class Prediction(Base):
         CheckConstraint(_PER_CLASS.format("scores"), name="score_per_class"),
         CheckConstraint("malignant_probability BETWEEN 0 AND 1.000001", name="malignant_is_a_probability"),
         CheckConstraint("cardinality(conformal_set) >= 1", name="conformal_set_is_not_empty"),
+        CheckConstraint("fields_used <@ ARRAY['age', 'sex', 'localization']", name="fields_are_known_ones"),
     )
 
     id: Mapped[Id]
@@ -422,6 +444,8 @@ class Prediction(Base):
     triage_reason: Mapped[str]
     quality: Mapped[dict[str, Any]] = mapped_column(JSONB)
     """`flags`, and the measurements behind them (`dermabatch.imaging.quality`)."""
+    fields_used: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), server_default="{}")
+    """What went into it besides the picture, by `dermabatch.clinical.Field`: names, never what they say."""
     derived_key: Mapped[str]
     derived_index: Mapped[int]
     """Where the thumbnail and the saliency grids lie: this entry of that object."""

@@ -7,7 +7,7 @@ Each is an environment variable with the prefix `DERMABATCH_`, or a file of the 
 import base64
 import binascii
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,8 +29,8 @@ def _decoded(value: object) -> object:
 KeyBytes = Annotated[bytes, BeforeValidator(_decoded), Field(min_length=32, max_length=32)]
 
 
-class Settings(BaseSettings):
-    """One installation as one program sees it. Programs differ in their database role, not in their settings."""
+class RegistrySettings(BaseSettings):
+    """What a program needs that trains and publishes models: no key to anything of a patient."""
 
     model_config = SettingsConfigDict(
         env_prefix="DERMABATCH_", secrets_dir=_SECRETS if _SECRETS.is_dir() else None, extra="ignore"
@@ -38,10 +38,6 @@ class Settings(BaseSettings):
 
     # Services
     database_url: SecretStr = Field(description="postgresql+psycopg2://... with the role of this program")
-    chainer_url: SecretStr | None = Field(
-        default=None, description="the database with the role dermabatch_chainer; for the scheduler"
-    )
-    redis_url: SecretStr
     s3_endpoint: str
     s3_bucket: str = "dermabatch"
     s3_region: str = "us-east-1"
@@ -49,15 +45,40 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr
 
     # Keys
-    master_key: KeyBytes = Field(
-        description="wraps the keys of patients and batches; 32 bytes as base64", repr=False
-    )
     signing_key: KeyBytes | None = Field(
         default=None, repr=False, description="Ed25519 seed of programs that sign: publisher and chainer"
     )
     verify_key: KeyBytes = Field(description="Ed25519 public key of this installation; 32 bytes as base64")
     retired_verify_keys: tuple[KeyBytes, ...] = Field(
         default=(), description="public keys that verify_key has replaced, as a JSON list"
+    )
+
+    # Training
+    training_schedule: str | None = Field(
+        default=None, description="when the training job starts, as cron has it, in UTC"
+    )
+    training_data: Path = Field(default=Path("/data"), description="data set of the training job")
+    training_recipe: Path | None = Field(
+        default=None, description="recipe of the training job, as `dermabatch tune` writes it"
+    )
+    training_runs: Path = Field(default=Path("/runs"), description="where the training job keeps its runs")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+
+class Settings(RegistrySettings):
+    """One installation as one program sees it. Programs differ in their database role, not in their settings."""
+
+    # Services
+    chainer_url: SecretStr | None = Field(
+        default=None, description="the database with the role dermabatch_chainer; for the scheduler"
+    )
+    redis_url: SecretStr
+
+    # Keys
+    master_key: KeyBytes = Field(
+        description="wraps the keys of patients and batches; 32 bytes as base64", repr=False
     )
     secret_key: SecretStr | None = Field(default=None, description="signs the portal's cookies")
     password_salt: SecretStr | None = Field(default=None, description="keys the portal's password hashes")
@@ -82,6 +103,9 @@ class Settings(BaseSettings):
         default=None, ge=1, description="decoding processes; one per core if not given"
     )
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
+    precision: Literal["auto", "f32", "bf16", "int8"] = Field(
+        default="auto", description="of OpenVINO; auto takes the fastest that the model passed its gate with"
+    )
     model_cache: Path = Field(
         default=Path("/var/cache/dermabatch/models"), description="where verified artifacts are kept"
     )
@@ -96,8 +120,8 @@ class Settings(BaseSettings):
     trusted_proxies: int = Field(default=0, ge=0, description="reverse proxies in front of the portal")
     session_hours: float = Field(default=12, gt=0)
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
+
+_Kind = TypeVar("_Kind", bound=RegistrySettings)
 
 
 def load_settings() -> Settings:
@@ -106,8 +130,17 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: names every missing or malformed setting at once.
     """
+    return _loaded(Settings)
+
+
+def load_registry_settings() -> RegistrySettings:
+    """Read the part of the environment that a program without patients' data has. Raises as `load_settings`."""
+    return _loaded(RegistrySettings)
+
+
+def _loaded(kind: type[_Kind]) -> _Kind:
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         problems = "; ".join(
             f"DERMABATCH_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"

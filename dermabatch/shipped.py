@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dermabatch.artifacts import Artifact, read_artifact
+
 
 @dataclass(frozen=True, slots=True)
 class ShippedModel:
@@ -17,3 +19,15 @@ SHIPPED_MODEL: Final = ShippedModel(
     folder=Path(__file__).parent / "shipped_model",
     digest="36bcef01c8fef2a1e7a6027a989066e1c55f01a411f0dbbabf22cfed36220cab",
 )
+
+
+def shipped_or_named(folder: Path | None) -> Artifact:
+    """The shipped model, or the one in a folder that the person at the keyboard has named.
+
+    Raises:
+        ArtifactRefused: a file is not the one that its manifest vouches for.
+    """
+    if folder is None:
+        return read_artifact(SHIPPED_MODEL.folder, expected_digest=SHIPPED_MODEL.digest, verify_key=None)
+    # Whoever names a folder vouches for it.
+    return read_artifact(folder, expected_digest=None, verify_key=None)

@@ -11,13 +11,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import Manifest, Threshold, Thresholds
+from dermabatch.artifacts import Conformal, Manifest, OutOfDistribution, Threshold, Thresholds
+from dermabatch.clinical import NOTHING_KNOWN, Clinical
+from dermabatch.fusion import Used, fuse
 from dermabatch.imaging.quality import Quality, assessable
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
 
 _MELANOMA: Final = CLASSES.index("mel")
 Vector = npt.NDArray[np.float64]
 _SUBJECT: Final = {"mel": "melanoma", "malignant": "malignant classes together"}
+_MEMBERS: Final = {"mel": [_MELANOMA], "malignant": list(MALIGNANT_INDICES)}
 
 
 class Triage(StrEnum):
@@ -46,6 +49,7 @@ class Assessment:
         conformal_set: codes; holds the true class as often as the manifest's coverage says.
         triage: the level.
         reason: one sentence without a full stop, with the figures that decided.
+        fields_used: what went into it besides the picture.
     """
 
     scores: tuple[float, ...]
@@ -55,30 +59,47 @@ class Assessment:
     conformal_set: tuple[str, ...]
     triage: Triage
     reason: str
+    fields_used: Used = ()
 
 
 def assess(
-    logits: npt.NDArray[np.float32], manifest: Manifest, qualities: Sequence[Quality]
+    logits: npt.NDArray[np.float32],
+    manifest: Manifest,
+    qualities: Sequence[Quality],
+    clinical: Sequence[Clinical] | None = None,
+    *,
+    strangeness: Vector | None = None,
 ) -> list[Assessment]:
     """Read the logits of N images the way the manifest says.
 
-    The most pressing level that applies wins: a poor picture in which melanoma still reaches its threshold is
-    urgent, any other poor picture cannot be assessed, whatever the model says of it.
+    The most pressing level that applies wins: a poor or strange picture in which melanoma still reaches its threshold
+    is urgent, any other of them cannot be assessed, whatever the model says of it. What is known of a patient may
+    raise a level and never lowers it: a young age silences no alarm that the picture gives.
 
     Args:
         logits: float32[N, 7] of the network, which was trained to stand for a balanced prior.
         manifest: of the model that computed them.
         qualities: of the N images.
+        clinical: what is known of the N images besides their pixels; None where nothing is.
+        strangeness: float64[N] by the model's `dermabatch.out_of_distribution.Detector`; None where it has none.
 
     Raises:
-        ValueError: a logit is not finite; compared with a threshold it would pass for harmless.
+        ValueError: a logit or a strangeness is not finite, and compared with a threshold would pass for harmless;
+            or the manifest has a limit for the strangeness, and nobody measured it, or the other way round.
     """
-    if not np.isfinite(logits).all():
-        raise ValueError("expected finite logits, received NaN or infinity")
-    probabilities = calibrated_probabilities(logits, manifest.temperature, manifest.prior.natural)
+    if not np.isfinite(logits).all() or not np.isfinite(0.0 if strangeness is None else strangeness).all():
+        raise ValueError("expected finite logits and strangeness, received NaN or infinity")
+    flaws = _flaws(qualities, strangeness, manifest.out_of_distribution)
+    fused = fuse(logits, manifest.fusion, [NOTHING_KNOWN] * len(logits) if clinical is None else clinical)
+    of_picture, of_all = (
+        calibrated_probabilities(each, manifest.temperature, manifest.prior.natural)
+        for each in (logits, fused.logits)
+    )
+    scores = decision_scores(fused.logits)
+    sets = conformal_sets(scores, of_all, manifest.conformal)
     return [
-        _assessment(score, probability, quality, manifest)
-        for score, probability, quality in zip(decision_scores(logits), probabilities, qualities, strict=True)
+        _assessment(manifest.thresholds, *of_one)
+        for of_one in zip(scores, of_all, of_picture, sets, flaws, fused.used, strict=True)
     ]
 
 
@@ -103,40 +124,76 @@ def calibrated_probabilities(
     return _softmax(logits.astype(np.float64) / temperature + np.log(natural_prior))
 
 
+def conformal_sets(
+    scores: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating], conformal: Conformal
+) -> npt.NDArray[np.bool_]:
+    """Which classes are in the set of each image, bool[N, 7]: all that are likely enough, and the one that is shown.
+
+    A set without the class shown beside it would puzzle; calibration counts on it being there.
+
+    Args:
+        scores: float[N, 7], whose argmax is shown.
+        probabilities: float[N, 7], calibrated.
+        conformal: of the manifest.
+    """
+    sets: npt.NDArray[np.bool_] = 1 - probabilities <= np.array(conformal.quantiles)
+    sets[np.arange(len(sets)), scores.argmax(axis=1)] = True
+    return sets
+
+
 def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
-def _assessment(scores: Vector, probabilities: Vector, quality: Quality, manifest: Manifest) -> Assessment:
-    malignant = float(probabilities[list(MALIGNANT_INDICES)].sum())
-    predicted = scores.argmax()
-    in_set = 1 - probabilities <= manifest.conformal.quantile
-    in_set[predicted] = (
-        True  # a set without the class shown beside it would puzzle, and one more only covers more
-    )
-    triage, reason = _triage(float(probabilities[_MELANOMA]), malignant, manifest.thresholds, quality)
+@dataclass(frozen=True, slots=True)
+class _Suspicion:
+    """A calibrated probability, and how a sentence calls what it is of."""
+
+    of: str
+    value: float
+
+
+def _assessment(
+    thresholds: Thresholds,
+    scores: Vector,
+    probabilities: Vector,
+    of_picture: Vector,
+    in_set: npt.NDArray[np.bool_],
+    flaws: str,
+    fields_used: Used,
+) -> Assessment:
+    melanoma, malignant = (_suspicion(group, probabilities, of_picture) for group in ("mel", "malignant"))
+    triage, reason = _triage(melanoma, malignant, thresholds, flaws)
     return Assessment(
         scores=tuple(scores.tolist()),
         probabilities=tuple(probabilities.tolist()),
-        predicted_class=CLASSES[predicted],
-        malignant_probability=malignant,
+        predicted_class=CLASSES[scores.argmax()],
+        malignant_probability=float(probabilities[_MEMBERS["malignant"]].sum()),
         conformal_set=tuple(CLASSES[i] for i in np.flatnonzero(in_set)),
         triage=triage,
         reason=reason,
+        fields_used=fields_used,
     )
 
 
+def _suspicion(group: str, probabilities: Vector, of_picture: Vector) -> _Suspicion:
+    """The larger one of the probability by all that is known and of that by the picture alone."""
+    by_all, by_picture = (float(one[_MEMBERS[group]].sum()) for one in (probabilities, of_picture))
+    if by_picture > by_all:
+        return _Suspicion(f"{_SUBJECT[group]} by the picture alone", by_picture)
+    return _Suspicion(_SUBJECT[group], by_all)
+
+
 def _triage(
-    melanoma: float, malignant: float, thresholds: Thresholds, quality: Quality
+    melanoma: _Suspicion, malignant: _Suspicion, thresholds: Thresholds, flaws: str
 ) -> tuple[Triage, str]:
-    flaws = "" if assessable(quality) else f"the picture is {_listed(quality.flags)}"
-    if melanoma >= thresholds.urgent.value:
+    if melanoma.value >= thresholds.urgent.value:
         reason = _reached(melanoma, thresholds.urgent)
         return Triage.URGENT, _sentence(Triage.URGENT, f"{reason}, though {flaws}" if flaws else reason)
     if flaws:
         return Triage.CANNOT_ASSESS, _sentence(Triage.CANNOT_ASSESS, flaws)
-    if malignant >= thresholds.soon.value:
+    if malignant.value >= thresholds.soon.value:
         return Triage.SOON, _sentence(Triage.SOON, _reached(malignant, thresholds.soon))
     return Triage.NOT_FLAGGED, _sentence(Triage.NOT_FLAGGED, _below(melanoma, malignant, thresholds))
 
@@ -145,21 +202,49 @@ def _sentence(triage: Triage, reason: str) -> str:
     return f"{triage.label}: {reason}"
 
 
-def _reached(probability: float, threshold: Threshold) -> str:
-    value, limit = _told_apart(probability, threshold.value)
+def _reached(suspicion: _Suspicion, threshold: Threshold) -> str:
+    value, limit = _told_apart(suspicion.value, threshold.value)
     return (
-        f"{_SUBJECT[threshold.on]} {value}, at or above the threshold {limit}"
+        f"{suspicion.of} {value}, at or above the threshold {limit}"
         f" chosen for {threshold.target * 100:g} % {threshold.chosen_for}"
     )
 
 
-def _below(melanoma: float, malignant: float, thresholds: Thresholds) -> str:
-    first, first_limit = _told_apart(melanoma, thresholds.urgent.value)
-    second, second_limit = _told_apart(malignant, thresholds.soon.value)
+def _below(melanoma: _Suspicion, malignant: _Suspicion, thresholds: Thresholds) -> str:
+    first, first_limit = _told_apart(melanoma.value, thresholds.urgent.value)
+    second, second_limit = _told_apart(malignant.value, thresholds.soon.value)
     return (
-        f"{_SUBJECT['mel']} {first} and {_SUBJECT['malignant']} {second},"
+        f"{melanoma.of} {first} and {malignant.of} {second},"
         f" below their thresholds {first_limit} and {second_limit}"
     )
+
+
+def _flaws(
+    qualities: Sequence[Quality], strangeness: Vector | None, limit: OutOfDistribution | None
+) -> list[str]:
+    """Why each picture cannot be judged, in words; empty where it can."""
+    if (strangeness is None) != (limit is None):
+        raise ValueError(
+            "expected the strangeness of each image exactly where the manifest has a limit for it"
+        )
+    doubts = [_poor(quality) for quality in qualities]
+    if strangeness is not None and limit is not None:
+        doubts = [poor + _strange(value, limit) for poor, value in zip(doubts, strangeness, strict=True)]
+    return [f"the picture {' and '.join(of_one)}" if of_one else "" for of_one in doubts]
+
+
+def _poor(quality: Quality) -> list[str]:
+    return [] if assessable(quality) else [f"is {_listed(quality.flags)}"]
+
+
+def _strange(value: float, limit: OutOfDistribution) -> list[str]:
+    if value <= limit.threshold:
+        return []
+    shown, threshold = _told_apart(float(value), limit.threshold)
+    return [
+        f"does not look like a dermatoscopic image (strangeness {shown}, above the limit {threshold}"
+        f" that {limit.kept * 100:g} % of lesions keep)"
+    ]
 
 
 def _told_apart(value: float, limit: float) -> tuple[str, str]:

@@ -65,7 +65,7 @@ def object_store(bucket: S3ObjectStore) -> Iterator[S3ObjectStore]:
 
 
 class Database:
-    """A migrated database of one test's own, reached as "owner", "web", "worker", "chainer" or superuser "postgres"."""
+    """A migrated database of one test's own, reached as any login role or as superuser "postgres"."""
 
     def __init__(self, services: EmbeddedServices, name: str) -> None:
         self.name = name

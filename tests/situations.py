@@ -27,6 +27,7 @@ from dermabatch.artifacts import (
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.database import Sessions
 from dermabatch.derived import Derived, pack_derived, seal_derived
+from dermabatch.gate import Check, Difference, Figures, Gate
 from dermabatch.identifiers import new_id
 from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
 from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState, PackState, Queue
@@ -84,6 +85,32 @@ def tiny_manifest(*, name: str = "tiny-1", bma: float = 0.8) -> Manifest:
         libraries={},
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         files=describe_files(_contents(name)),
+    )
+
+
+def gate_result(*, passed: bool, active: str = "a" * 64) -> Gate:
+    """What a gate may have said of a candidate."""
+    figures = Figures(
+        bma=0.8,
+        melanoma_sensitivity=0.7,
+        melanoma_flagged=0.95,
+        benign_passed=0.6,
+        ece=0.03,
+        nll=0.5,
+        coverage=0.9,
+        mean_set_size=1.3,
+    )
+    return Gate(
+        candidate="c" * 64,
+        active=active,
+        side="test",
+        split_digest="5" * 64,
+        images=1000,
+        lesions=750,
+        candidate_figures=figures,
+        active_figures=figures,
+        bma_difference=Difference(0.0, -0.01 if passed else -0.03, 0.01),
+        checks=(Check("bma", passed, "BMA 0.800 after 0.800"),),
     )
 
 
@@ -154,6 +181,7 @@ class File:
     malignant: float = 0.0
     lesion: str | None = None
     reason: str | None = None
+    fields_used: Sequence[str] = ()
 
 
 def register_active_model(sessions: Sessions, hospital: Hospital, digest: str = "ab" * 32) -> str:
@@ -291,6 +319,7 @@ def _predict(session, image: Image, file: File, digest: str) -> None:
         triage=file.triage,
         triage_reason=f"{file.triage} because a test says so",
         quality={"flags": ["blurred"] if file.triage is Triage.CANNOT_ASSESS else []},
+        fields_used=list(file.fields_used),
         derived_key=f"derived/{image.batch_id}/{image.chunk_id}-1.npz",
         derived_index=image.ordinal,
     )

@@ -1,82 +1,95 @@
 """Random views of a training image: what a dermatoscope could as well have shown of the same lesion."""
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict
 
 from training.data import Pixels
 
-SMALLEST_CROP: Final = 0.65  # share of the edge; below it lesions lose their border
-BRIGHTNESS: Final = 0.15  # relative, either way: lamps differ
-CONTRAST: Final = 0.15
-TINT: Final = 0.06  # per channel: white balance differs less than brightness, and colour is diagnostic
-WORKERS: Final = 2
-BATCHES_AHEAD: Final = 4
+ASPECT: Final = (
+    4 / 3
+)  # of the pictures before preprocessing squashed them: lesions are turned in their true shape
+STRETCH: Final = 0.08  # either way; other cameras have other aspects
+HUE: Final = 0.05  # radians around the grey axis: colour is diagnostic, so it hardly turns
+BLUR_SHARE: Final = 0.15
+BLUR_SIGMA: Final = (0.3, 1.2)  # pixels: a slightly missed focus, not a picture that the quality gate refuses
+JPEG_SHARE: Final = 0.2
+JPEG_QUALITY: Final = (40, 95)  # portals and phones compress once more
+LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def random_view(image: Pixels, random: np.random.Generator) -> Pixels:
-    """A random crop, quarter turn, flip and tint of `image`, uint8[S, S, 3], at its own size."""
-    return cv2.LUT(_random_frame(image, random), _random_tint(random))  # type: ignore[return-value]
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How far views may differ from their image."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    smallest_frame: float = 0.6  # share of the edge; below it lesions lose their border
+    brightness: float = 0.15  # relative, either way: lamps differ
+    contrast: float = 0.15
+    saturation: float = 0.15
+    tint: float = 0.06  # per channel: white balance differs less than brightness
 
 
-def _random_frame(image: Pixels, random: np.random.Generator) -> Pixels:
-    """Crop, turn and flip in one resampling. A lesion has no right way up: all eight poses are as likely."""
-    size = image.shape[0]
-    edge = random.uniform(SMALLEST_CROP, 1) * size
-    left, top = random.uniform(0, size - edge, 2)
-    corners = np.array([(left, top), (left + edge, top), (left + edge, top + edge), (left, top + edge)])
-    corners = np.roll(corners, random.integers(4), axis=0)
-    if random.random() < 0.5:
-        corners = corners[::-1]
-    target = np.array([(0, 0), (size, 0), (size, size)], np.float32)
-    # `corners` are edges of pixels, OpenCV counts from centres: so a full, unturned frame is exactly the image.
-    matrix = cv2.getAffineTransform(corners[:3].astype(np.float32) - 0.5, target - 0.5)
-    return cv2.warpAffine(
-        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )  # type: ignore[return-value]
+def random_view(
+    image: Pixels, size: int, random: np.random.Generator, strength: Augmentation = Augmentation()
+) -> Pixels:
+    """A random frame of `image`, uint8[S, S, 3], turned, mirrored, recoloured and degraded, uint8[size, size, 3]."""
+    framed = cv2.warpAffine(
+        image,
+        _random_frame(image.shape[0], size, random, strength),
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return _degraded(cv2.transform(framed, _random_colours(random, strength)), random)  # type: ignore[arg-type]
 
 
-def _random_tint(random: np.random.Generator) -> Pixels:
-    """Brightness, contrast and channel gains as a table for `cv2.LUT`, uint8[1, 256, 3]."""
-    levels = np.arange(256, dtype=np.float32)[None, :, None]
-    contrast = 1 + random.uniform(-CONTRAST, CONTRAST)
-    gain = (1 + random.uniform(-BRIGHTNESS, BRIGHTNESS)) * (1 + random.uniform(-TINT, TINT, 3))
-    return np.clip(((levels - 128) * contrast + 128) * gain, 0, 255).astype(np.uint8)
+def _random_frame(
+    edge: int, size: int, random: np.random.Generator, strength: Augmentation
+) -> npt.NDArray[np.float64]:
+    """The affine map of a picture to a frame of it. A lesion has no right way up: every angle is as likely.
 
-
-def training_batches(
-    pixels: Pixels,
-    labels: npt.NDArray[np.int64],
-    positions: npt.NDArray[np.int64],
-    *,
-    batch: int,
-    seed: int,
-    epoch: int,
-) -> Iterator[tuple[Pixels, npt.NDArray[np.int64]]]:
-    """One epoch of shuffled, augmented batches, made ahead in threads.
-
-    The last images, which fill no batch, are left out; another epoch leaves out others.
-    The views depend on `seed`, `epoch` and the image alone, not on timing: a resumed run sees the same ones.
-
-    Yields:
-        images uint8[batch, S, S, 3] and labels int64[batch].
+    Worked out in the plane of the skin, where a picture is `ASPECT` wide and 1 high.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(positions)
-    chunks = [order[start : start + batch] for start in range(0, len(order) - batch + 1, batch)]
+    height = random.uniform(strength.smallest_frame, 1)
+    half = np.array([ASPECT * height * np.exp(random.uniform(-STRETCH, STRETCH)), height]) / 2
+    room = np.maximum(0, np.array([ASPECT, 1]) / 2 - half)
+    centre = np.array([ASPECT, 1]) / 2 + random.uniform(-1, 1, 2) * room
+    angle = random.uniform(0, 2 * np.pi)
+    mirror = random.choice([-1, 1])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    corners = centre + (np.array([(-mirror, -1), (mirror, -1), (mirror, 1)]) * half) @ turn.T
+    pixels = corners / [ASPECT, 1] * edge
+    target = np.array([(0, 0), (size, 0), (size, size)])
+    # Corners are edges of pixels, OpenCV counts from centres: so a full, unturned frame is exactly the image.
+    return cv2.getAffineTransform((pixels - 0.5).astype(np.float32), (target - 0.5).astype(np.float32))  # type: ignore[return-value]
 
-    def make(chunk: npt.NDArray[np.int64]) -> tuple[Pixels, npt.NDArray[np.int64]]:
-        views = [random_view(pixels[i], np.random.default_rng((seed, epoch, int(i)))) for i in chunk]
-        return np.stack(views), labels[chunk]
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: list[Future[tuple[Pixels, npt.NDArray[np.int64]]]] = []
-        for chunk in chunks:
-            waiting.append(pool.submit(make, chunk))
-            if len(waiting) > BATCHES_AHEAD:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+def _random_colours(random: np.random.Generator, strength: Augmentation) -> npt.NDArray[np.float32]:
+    """Hue, saturation, contrast, brightness and white balance as one matrix for `cv2.transform`, float32[3, 4]."""
+    saturation = 1 + random.uniform(-strength.saturation, strength.saturation)
+    contrast = 1 + random.uniform(-strength.contrast, strength.contrast)
+    gains = (1 + random.uniform(-strength.brightness, strength.brightness)) * (
+        1 + random.uniform(-strength.tint, strength.tint, 3)
+    )
+    grey = np.tile(LUMA, (3, 1))
+    hue, _ = cv2.Rodrigues(np.full(3, random.uniform(-HUE, HUE) / np.sqrt(3)))
+    matrix = gains[:, None] * contrast * (grey + saturation * (np.eye(3) - grey)) @ hue
+    offset = gains * 128 * (1 - contrast)
+    return np.column_stack([matrix, offset]).astype(np.float32)
+
+
+def _degraded(view: Pixels, random: np.random.Generator) -> Pixels:
+    """At times blurred, at times compressed once more."""
+    if random.random() < BLUR_SHARE:
+        view = cv2.GaussianBlur(view, (0, 0), random.uniform(*BLUR_SIGMA))  # type: ignore[assignment]
+    if random.random() < JPEG_SHARE:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(*JPEG_QUALITY))]
+        # Channels swapped or not, the codec only takes the first for blue: chroma is treated alike.
+        view = cv2.imdecode(cv2.imencode(".jpg", view, quality)[1], cv2.IMREAD_COLOR)  # type: ignore[assignment]
+    return view

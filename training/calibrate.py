@@ -10,13 +10,17 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import Conformal, Threshold, Thresholds
+from dermabatch.artifacts import Conformal, ConformalGroup, Threshold, Thresholds
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
-from dermabatch.triage import calibrated_probabilities
+from dermabatch.triage import calibrated_probabilities, decision_scores
+from training.answers import Answers
 from training.errors import UnusableData
 from training.metrics import Floats, Labels, sensitivity_specificity
 
 COVERAGE: Final = 0.9
+CONFORMAL_GROUPS: Final = (("mel",), ("akiec", "bcc"), ("bkl", "df", "nv", "vasc"))
+"""Melanomas, other malignant and benign lesions get the coverage each; over all lesions alone the frequent nevi would
+get it, and two of three melanomas. A class by itself would need nine calibration lesions to promise anything."""
 URGENT_SPECIFICITY: Final = 0.95  # one in twenty lesions that are no melanoma may jump the queue
 SOON_SENSITIVITY: Final = 0.95  # one in twenty malignant lesions may be missed by both levels
 MELANOMA: Final = CLASSES.index("mel")
@@ -38,15 +42,17 @@ class Calibration:
         return calibrated_probabilities(logits, self.temperature, self.prior)
 
 
-def calibrate(truth: Labels, logits: Floats, weights: Floats, prior: tuple[float, ...]) -> Calibration:
-    """Choose temperature, conformal quantile and thresholds.
+def calibrate(answers: Answers, prior: tuple[float, ...]) -> Calibration:
+    """Choose temperature, conformal quantiles and thresholds.
 
     Args:
-        truth: class indices, int64[N].
-        logits: of the network, for a balanced prior, float32[N, 7].
-        weights: what each image counts, float64[N]; see `training.metrics.lesion_weights`.
+        answers: for the calibration side.
         prior: natural frequency of each class.
+
+    Raises:
+        UnusableData: no threshold reaches its target.
     """
+    truth, logits, weights = answers.truth, answers.logits, answers.weights
     temperature = fit_temperature(truth, logits, weights, prior)
     probabilities = calibrated_probabilities(logits, temperature, prior)
     urgent = choose_threshold(
@@ -65,13 +71,8 @@ def calibrate(truth: Labels, logits: Floats, weights: Floats, prior: tuple[float
         score=probabilities[:, MALIGNANT_INDICES].sum(axis=1),
         weights=weights,
     )
-    quantile = conformal_quantile(truth, probabilities, weights, COVERAGE)
-    return Calibration(
-        prior,
-        temperature,
-        Conformal(coverage=COVERAGE, score="1-p", quantile=quantile),
-        Thresholds(urgent=urgent, soon=soon),
-    )
+    conformal = choose_sets(truth, decision_scores(logits), probabilities, weights)
+    return Calibration(prior, temperature, conformal, Thresholds(urgent=urgent, soon=soon))
 
 
 def fit_temperature(truth: Labels, logits: Floats, weights: Floats, prior: tuple[float, ...]) -> float:
@@ -100,18 +101,43 @@ def _minimize(function: Callable[[float], float], low: float, high: float) -> fl
     return (low + high) / 2
 
 
-def conformal_quantile(truth: Labels, probabilities: Floats, weights: Floats, coverage: float) -> float:
-    """The smallest q so that `1 - p(true class) <= q` holds for `coverage` of the lesions.
+def choose_sets(truth: Labels, scores: Floats, probabilities: Floats, weights: Floats) -> Conformal:
+    """The quantile of each group of classes that covers `COVERAGE` of its lesions.
 
-    Split conformal prediction (Angelopoulos & Bates, "A Gentle Introduction to Conformal Prediction", 2021)
-    with its correction (n + 1) / n for n lesions.
+    Split conformal prediction, label-conditional by groups: Vovk, Gammerman & Shafer, "Algorithmic Learning in a
+    Random World" (2005), section 4.5. A lesion costs nothing where its class is the one shown, float[N, 7]'s argmax,
+    which is in every set.
     """
     surprise = 1 - np.take_along_axis(probabilities, truth[:, None], axis=1)[:, 0]
-    order = np.argsort(surprise)
+    surprise = np.where(scores.argmax(axis=1) == truth, 0, surprise)
+
+    def one_group(classes: tuple[str, ...]) -> ConformalGroup:
+        own = np.isin(truth, [CLASSES.index(code) for code in classes])
+        return ConformalGroup(
+            classes=classes,
+            quantile=lesion_quantile(surprise[own], weights[own], COVERAGE, largest=1.0),
+            lesions=round(weights[own].sum()),
+        )
+
+    return Conformal(coverage=COVERAGE, score="1-p", groups=tuple(map(one_group, CONFORMAL_GROUPS)))
+
+
+def lesion_quantile(values: Floats, weights: Floats, share: float, *, largest: float) -> float:
+    """What an image of another such lesion stays at or below with a probability of at least `share`.
+
+    The conformal quantile with its correction (n + 1) / n for n lesions; where a lesion has several images, each
+    counts its part: Lee, Barber & Willett, "Distribution-free inference with hierarchical data" (2023).
+
+    Args:
+        values: float[N].
+        weights: what each image counts, float64[N].
+        share: of the lesions.
+        largest: value that there can be; the answer where so few lesions allow no other.
+    """
+    order = np.argsort(values)
     reached = np.cumsum(weights[order])
-    needed = coverage * (reached[-1] + 1)
-    position = min(int(np.searchsorted(reached, needed - 1e-9)), len(order) - 1)
-    return float(surprise[order[position]])
+    position = int(np.searchsorted(reached, share * (weights.sum() + 1) - 1e-9))
+    return float(values[order[position]]) if position < len(order) else largest
 
 
 def choose_threshold(

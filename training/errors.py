@@ -1,6 +1,6 @@
 """Why a training run cannot go on. Each message names the file or value at fault."""
 
-from dermabatch.errors import InvalidRequest
+from dermabatch.errors import DermabatchError, InvalidRequest
 
 
 class TrainingError(InvalidRequest):
@@ -13,6 +13,12 @@ class UnusableData(TrainingError):
     """The data set lacks, repeats or contradicts something."""
 
     code = "unusable_data"
+
+
+class UnusableRecipe(TrainingError):
+    """A recipe names a field that there is not, or a value that it cannot have."""
+
+    code = "unusable_recipe"
 
 
 class RunExists(TrainingError):
@@ -43,3 +49,9 @@ class EnginesDisagree(TrainingError):
     """The exported file answers differently from the network it was made of."""
 
     code = "engines_disagree"
+
+
+class DownloadFailed(DermabatchError):
+    """A file did not come, or came otherwise than its publisher says. Nobody's wrong use."""
+
+    code = "download_failed"

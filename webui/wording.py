@@ -39,6 +39,7 @@ ACTION_WORDS: Final[Mapping[str, str]] = {
     Action.CHUNK_CLASSIFIED: "Classified images",
     Action.SUBJECT_ERASED: "Erased a patient",
     Action.MODEL_PUBLISHED: "Published a model",
+    Action.MODEL_JUDGED: "Put a model through its gate",
     Action.MODEL_ACTIVATED: "Activated a model",
     Action.MODEL_ROLLED_BACK: "Returned to a model",
     Action.MODEL_REFUSED: "Refused a model",

@@ -18,6 +18,7 @@ from dermabatch.errors import ArtifactRefused, DermabatchError, ObjectMissing, S
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.observability import configure_logging
+from dermabatch.out_of_distribution import read_detector
 from dermabatch.queue import create_app
 from dermabatch.settings import Settings, load_settings
 from dermabatch.subjects import KeyRing
@@ -112,8 +113,9 @@ def _serving(settings: Settings, sessions: Sessions, store: ObjectStore, actor: 
             verify_key=settings.verify_key,
             retired_keys=settings.retired_verify_keys,
         )
-        engine = load_engine(artifact.folder, artifact.manifest, settings.engine)
-        return ServedModel(artifact, engine, settings.engine)
+        engine = load_engine(artifact.folder, artifact.manifest, settings.engine, settings.precision)
+        detector = read_detector(artifact)
+        return ServedModel(artifact, engine, settings.engine, settings.precision, detector)
 
     def refuse(digest: str, refusal: ArtifactRefused) -> None:
         log.error("model_refused", model=digest, reason=str(refusal))

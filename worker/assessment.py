@@ -8,10 +8,12 @@ from uuid import UUID
 import numpy as np
 
 from dermabatch import ledger
+from dermabatch.clinical import Clinical
 from dermabatch.derived import Derived
 from dermabatch.errors import DecoderDied, ImageRejected
 from dermabatch.imaging.decoded import Decoded
 from dermabatch.imaging.sandbox import DecoderPool
+from dermabatch.out_of_distribution import strangeness
 from dermabatch.saliency import saliency_grids
 from dermabatch.triage import Assessment, assess
 from worker.opening import Picture
@@ -58,15 +60,24 @@ def classify(
                 answers[picture.image_id] = ledger.Refused(picture.image_id, result.reason, str(result))
             case DecoderDied():
                 answers[picture.image_id] = result
-    return answers | _assess(decoded, model, priority)
+    clinical = {picture.image_id: picture.clinical for picture in pictures}
+    return answers | _assess(decoded, clinical, model, priority)
 
 
-def _assess(decoded: Mapping[UUID, Decoded], model: ServedModel, priority: int) -> dict[UUID, Finding]:
+def _assess(
+    decoded: Mapping[UUID, Decoded], clinical: Mapping[UUID, Clinical], model: ServedModel, priority: int
+) -> dict[UUID, Finding]:
     if not decoded:
         return {}
     images = list(decoded.values())
     output = model.engine.run(np.stack([image.pixels for image in images]), priority=priority)
-    assessments = assess(output.logits, model.artifact.manifest, [image.quality for image in images])
+    assessments = assess(
+        output.logits,
+        model.artifact.manifest,
+        [image.quality for image in images],
+        [clinical[image_id] for image_id in decoded],
+        strangeness=strangeness(output.embedding, model.detector),
+    )
     grids = saliency_grids(output.cam)
     return {
         image_id: Finding(assessment, asdict(image.quality), Derived(image.thumbnail, grid))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from dermabatch import ledger
+from dermabatch.clinical import NOTHING_KNOWN, Clinical
 from dermabatch.errors import ErasedSubject, ObjectMissing, PackDamaged, SealBroken
 from dermabatch.objects import ObjectStore
 from dermabatch.packs import open_sealed
@@ -19,12 +20,14 @@ class Picture:
         data: JPEG or PNG.
         orientation: EXIF orientation, 1 to 8.
         stops: how often it has stopped its process so far.
+        clinical: what is known besides the pixels.
     """
 
     image_id: UUID
     data: bytes
     orientation: int = 1
     stops: int = 0
+    clinical: Clinical = NOTHING_KNOWN
 
 
 def open_pictures(
@@ -45,7 +48,7 @@ def open_pictures(
             erased[image.id] = ledger.Refused(image.id, ErasedSubject.code, reason)
         else:
             data = _unseal(image, pack, keyring)
-            pictures.append(Picture(image.id, data, image.orientation, image.stops))
+            pictures.append(Picture(image.id, data, image.orientation, image.stops, image.clinical))
     return pictures, erased
 
 

@@ -19,9 +19,10 @@ import structlog
 
 from dermabatch import ledger
 from dermabatch.artifacts import read_artifact
-from dermabatch.engines import EngineKind, load_engine
+from dermabatch.engines import EngineKind, PrecisionChoice, load_engine
 from dermabatch.errors import DecoderDied, ServiceUnavailable
 from dermabatch.imaging.sandbox import DecoderPool
+from dermabatch.out_of_distribution import read_detector
 from worker.assessment import Answer, Finding, classify
 from worker.opening import Picture
 from worker.serving import ServedModel
@@ -90,7 +91,7 @@ class _Child:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve,
-            args=(theirs, model.artifact.folder, model.digest, model.engine_kind),
+            args=(theirs, model.artifact.folder, model.digest, model.engine_kind, model.precision),
             daemon=True,
             name="quarantine",
         )
@@ -123,14 +124,16 @@ class _Child:
         self._pipe.close()
 
 
-def _serve(pipe: Connection, folder: Path, digest: str, engine_kind: EngineKind) -> None:
+def _serve(
+    pipe: Connection, folder: Path, digest: str, engine_kind: EngineKind, precision: PrecisionChoice
+) -> None:
     """Body of the child. It ends with its parent, whatever the reason."""
     _end_with_parent()
     artifact = read_artifact(folder, expected_digest=digest, verify_key=None)
     # Decoders first: loading TensorFlow before a fork hangs.
     with DecoderPool(1) as decoders:
-        engine = load_engine(artifact.folder, artifact.manifest, engine_kind)
-        model = ServedModel(artifact, engine, engine_kind)
+        engine = load_engine(artifact.folder, artifact.manifest, engine_kind, precision)
+        model = ServedModel(artifact, engine, engine_kind, precision, read_detector(artifact))
         pipe.send("ready")
         while True:
             try:

@@ -9,8 +9,9 @@ from threading import Lock
 import structlog
 
 from dermabatch.artifacts import Artifact
-from dermabatch.engines import Engine, EngineKind
+from dermabatch.engines import Engine, EngineKind, PrecisionChoice
 from dermabatch.errors import ArtifactRefused, ServiceUnavailable
+from dermabatch.out_of_distribution import Detector
 
 log = structlog.get_logger(__name__)
 
@@ -20,10 +21,19 @@ _RETRY_SECONDS = 30
 class ServedModel:
     """A verified artifact and the engine that runs it. Closed when replaced and no chunk uses it any more."""
 
-    def __init__(self, artifact: Artifact, engine: Engine, engine_kind: EngineKind) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        engine: Engine,
+        engine_kind: EngineKind,
+        precision: PrecisionChoice = "auto",
+        detector: Detector | None = None,
+    ) -> None:
         self.artifact = artifact
         self.engine = engine
         self.engine_kind = engine_kind
+        self.precision = precision
+        self.detector = detector
         self.users = 0
         self.replaced = False
 

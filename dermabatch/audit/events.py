@@ -33,6 +33,7 @@ class Action(StrEnum):
     SUBJECT_ERASED = "subject.erased"
 
     MODEL_PUBLISHED = "model.published"
+    MODEL_JUDGED = "model.judged"
     MODEL_ACTIVATED = "model.activated"
     MODEL_ROLLED_BACK = "model.rolled_back"
     MODEL_REFUSED = "model.refused"

@@ -27,10 +27,20 @@ class Credentials(BaseModel, frozen=True):
 
 
 def load_or_create(path: Path) -> Credentials:
-    """What is in `path`, which only its owner can read; made and written there if it does not exist."""
-    if path.exists():
-        return Credentials.model_validate_json(path.read_bytes())
-    made = _generate()
+    """What is in `path`, which only its owner can read; made and written there if it does not exist.
+
+    A role that is younger than the file gets its password now.
+    """
+    if not path.exists():
+        return _written(_generate(), path)
+    known = Credentials.model_validate_json(path.read_bytes())
+    passwords = _passwords() | known.postgres_passwords
+    if passwords == known.postgres_passwords:
+        return known
+    return _written(known.model_copy(update={"postgres_passwords": passwords}), path)
+
+
+def _written(made: Credentials, path: Path) -> Credentials:
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -41,10 +51,14 @@ def load_or_create(path: Path) -> Credentials:
     return made
 
 
+def _passwords() -> dict[str, str]:
+    return {role: secrets.token_urlsafe(24) for role in ("postgres", *LOGIN_ROLES)}
+
+
 def _generate() -> Credentials:
     signing_key = Ed25519PrivateKey.generate()
     return Credentials(
-        postgres_passwords={role: secrets.token_urlsafe(24) for role in ("postgres", *LOGIN_ROLES)},
+        postgres_passwords=_passwords(),
         redis_password=secrets.token_urlsafe(24),
         s3_access_key=secrets.token_hex(10),
         s3_secret_key=secrets.token_urlsafe(30),

@@ -25,6 +25,7 @@ _ROLES = {
     "web": database_roles.WEB,
     "worker": database_roles.WORKER,
     "chainer": database_roles.CHAINER,
+    "trainer": database_roles.TRAINER,
 }
 
 
@@ -81,7 +82,7 @@ class EmbeddedServices:
         self._supervision.stop()
 
     def environment(self, role: str, database: str = DATABASE) -> dict[str, str]:
-        """The settings of a program that signs in to the database as "owner", "web", "worker" or "chainer".
+        """The settings of a program that signs in to the database as one of `_ROLES`.
 
         What the environment replaces is left out.
         """
@@ -105,7 +106,7 @@ class EmbeddedServices:
         return settings
 
     def postgres_url(self, role: str, database: str = DATABASE) -> str:
-        """SQLAlchemy's URL for "owner", "web", "worker", "chainer", or the superuser "postgres"."""
+        """SQLAlchemy's URL for one of `_ROLES`, or for the superuser "postgres"."""
         return self._postgres.url(_ROLES.get(role, role), database)
 
     @property

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Images = npt.NDArray[np.uint8]
 EngineKind = Literal["auto", "openvino", "tensorflow"]
+Precision = Literal["f32", "bf16", "int8"]
+PrecisionChoice = Literal["auto", "f32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,16 @@ from typing import Any, Final
 import numpy as np
 import openvino
 
-from dermabatch.artifacts import OPENVINO_BIN, OPENVINO_XML, Manifest, read_member
+from dermabatch.artifacts import (
+    OPENVINO_BIN,
+    OPENVINO_INT8_BIN,
+    OPENVINO_INT8_XML,
+    OPENVINO_XML,
+    Manifest,
+    read_member,
+)
 from dermabatch.cores import available_cores
-from dermabatch.engines.base import EngineOutput, Images, check_images
+from dermabatch.engines.base import EngineOutput, Images, Precision, check_images
 from dermabatch.engines.lanes import Lanes
 
 MICRO_BATCH: Final = 1
@@ -29,17 +36,20 @@ class OpenVinoEngine:
     Args:
         folder: of a verified artifact.
         manifest: its manifest.
+        precision: of the arithmetic; other than f32 only where the manifest says that it passed.
 
     Raises:
         ArtifactRefused: a file changed since it was verified.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.name = f"openvino {openvino.__version__.split('-')[0]} cpu fp32"
+    def __init__(self, folder: Path, manifest: Manifest, precision: Precision = "f32") -> None:
+        name = "fp32" if precision == "f32" else precision
+        self.name = f"openvino {openvino.__version__.split('-')[0]} cpu {name}"
         self.input_size = manifest.input_size
-        model = openvino.Core().read_model(
-            read_member(folder, manifest, OPENVINO_XML), read_member(folder, manifest, OPENVINO_BIN)
+        files = (
+            (OPENVINO_INT8_XML, OPENVINO_INT8_BIN) if precision == "int8" else (OPENVINO_XML, OPENVINO_BIN)
         )
+        model = openvino.Core().read_model(*(read_member(folder, manifest, file) for file in files))
         # A fixed shape: with an open one inference takes up to three times as long.
         model.reshape([MICRO_BATCH, self.input_size, self.input_size, 3])
         cores = available_cores()
@@ -49,7 +59,8 @@ class OpenVinoEngine:
             {
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 # Without it OpenVINO computes in bf16 wherever the processor can: up to 0.2 off in a probability.
-                "INFERENCE_PRECISION_HINT": "f32",
+                # What int8 leaves out of its integers is computed in full precision.
+                "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
                 "NUM_STREAMS": cores,
                 "INFERENCE_NUM_THREADS": cores,
             },
@@ -70,6 +81,13 @@ class OpenVinoEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._lanes.close()
+
+
+def native_precisions() -> frozenset[Precision]:
+    """What the processor computes in its own instructions; the others it would only imitate."""
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    known: dict[str, Precision] = {"FP32": "f32", "BF16": "bf16", "INT8": "int8"}
+    return frozenset(known[name] for name in capabilities if name in known)
 
 
 def _infer(request: openvino.InferRequest, images: Images) -> EngineOutput:

@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from dermabatch.clinical import Clinical
 from dermabatch.lifecycle import ChunkState, ImageState, Queue
 from dermabatch.schema import Batch, Chunk, Image, Pack, Subject
 
@@ -22,6 +23,8 @@ class ClaimedImage:
     orientation: int
     """EXIF orientation, 1 to 8."""
     stops: int
+    clinical: Clinical
+    """What the batch brought with it; it goes to the model and nowhere else."""
     key_owner: UUID
     """The patient, or the batch where no patient is known."""
     wrapped_key: bytes | None
@@ -180,6 +183,7 @@ def _claimed(image: Image, subject_key: bytes | None, batch_key: bytes) -> Claim
         length=image.pack_length,
         orientation=image.orientation,
         stops=image.stops,
+        clinical=Clinical(age=image.age, sex=image.sex, localization=image.localization),
         key_owner=image.subject_id or image.batch_id,
         wrapped_key=subject_key if image.subject_id else batch_key,
     )

@@ -106,6 +106,9 @@ def record(
                 "lease_no": claim.lease_no,
                 "model": claim.model_digest,
                 "images": dict(Counter(str(_state_of(outcome)) for outcome in outcomes)),
+                "fields_used": dict(
+                    Counter(str(field) for one in predicted for field in one.assessment.fields_used)
+                ),
             },
         ),
     )
@@ -181,6 +184,7 @@ def _record_predictions(
             "triage": outcome.assessment.triage,
             "triage_reason": outcome.assessment.reason,
             "quality": dict(outcome.quality),
+            "fields_used": list(outcome.assessment.fields_used),
             "derived_key": derived_key,
             "derived_index": outcome.derived_index,
         }

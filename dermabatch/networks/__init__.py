@@ -1,29 +1,20 @@
-"""The architectures a manifest can name, in Keras 3 and free of calls into one backend.
+"""The architectures that `dermabatch.architectures` names, in Keras 3 and free of calls into one backend."""
 
-Adding a network is one file with a builder, and one line in `BUILDERS`.
-"""
-
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, Final
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import keras
 
+from dermabatch.architectures import ARCHITECTURES
 from dermabatch.errors import ArtifactRefused
-from dermabatch.networks.baseline_cnn import baseline_cnn
-from dermabatch.networks.efficientnet_lite import SCALINGS, efficientnet_lite
-
-BUILDERS: Final[dict[str, Callable[..., keras.Model]]] = {
-    "baseline_cnn": baseline_cnn,
-    **{name: partial(efficientnet_lite, scaling) for name, scaling in SCALINGS.items()},
-}
 
 
 def build(name: str, parameters: Mapping[str, Any]) -> keras.Model:
     """Build an untrained network from what a manifest says of it.
 
     Args:
-        name: a key of `BUILDERS`.
+        name: a key of `ARCHITECTURES`.
         parameters: the builder's arguments, `input_size` and `classes` for all of them.
 
     Returns:
@@ -33,9 +24,12 @@ def build(name: str, parameters: Mapping[str, Any]) -> keras.Model:
     Raises:
         ArtifactRefused: no such network, or parameters it does not take.
     """
-    if name not in BUILDERS:
-        raise ArtifactRefused(f"Expected a network out of {', '.join(BUILDERS)}. Received: {name}")
+    if name not in ARCHITECTURES:
+        raise ArtifactRefused(f"Expected a network out of {', '.join(ARCHITECTURES)}. Received: {name}")
+    module, function = ARCHITECTURES[name].builder.split(":")
+    builder = getattr(import_module(f"{__name__}.{module}"), function)
     try:
-        return BUILDERS[name](**parameters)
+        network: keras.Model = builder(**parameters)
     except TypeError as error:
         raise ArtifactRefused(f"The network {name} was given parameters it does not take: {error}") from error
+    return network

@@ -21,6 +21,10 @@ class ClassActivationHead(keras.layers.Layer):  # type: ignore[misc]
         self.classes = classes
         self.dropout = keras.layers.Dropout(dropout)
 
+    def get_config(self) -> dict[str, Any]:
+        """What makes this layer again, under the same name, as `keras.models.clone_model` does."""
+        return {**super().get_config(), "classes": self.classes, "dropout": self.dropout.rate}
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make W of shape [D, C] and b of shape [C]."""
         self.kernel = self.add_weight(

@@ -1,17 +1,19 @@
 """EfficientNet-Lite: EfficientNet without squeeze-excitation and with ReLU6, made for CPUs and integers.
 
 Architecture: Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML
-2019, arXiv:1905.11946), in the Lite variant of the authors' repository. Paddings are symmetric, (k - 1) /
-2, also on strided convolutions, as in the checkpoints that `training.imagenet_weights` reads; Keras' own
-"same" pads one side only there.
+2019, arXiv:1905.11946), in the Lite variant of the authors' repository. The published ImageNet weights were
+trained with TensorFlow's "same" padding, which on a strided convolution pads the far sides more than the near
+ones (docs/adr/0011-same-padding.md); "symmetric", (k - 1) / 2 on every side, is what the first shipped model has.
 """
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import keras
 
+from dermabatch.errors import ArtifactRefused
 from dermabatch.networks.class_activation import ClassActivationHead
 
 STEM_FILTERS: Final = 32  # Lite scales neither stem nor head with the width
@@ -22,18 +24,10 @@ NORM_EPSILON: Final = 1e-3  # of the published checkpoints
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How one member of the family differs from lite0, and the edge in pixels it was designed for."""
+    """How many times as wide and as deep as lite0 a member of the family is."""
 
     width: float
     depth: float
-    input_size: int
-
-
-SCALINGS: Final = {
-    "efficientnet_lite0": Scaling(1.0, 1.0, 224),
-    "efficientnet_lite1": Scaling(1.0, 1.1, 240),
-    "efficientnet_lite2": Scaling(1.1, 1.2, 260),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +52,30 @@ STAGES: Final = (
 )
 
 
-def efficientnet_lite(scaling: Scaling, *, input_size: int, classes: int) -> keras.Model:
+def efficientnet_lite(
+    scaling: Scaling, *, input_size: int, classes: int, padding: str = "symmetric"
+) -> keras.Model:
     """An untrained network.
 
     Args:
         scaling: the member of the family.
-        input_size: edge S of the square input in pixels; a multiple of 32, best the design value.
+        input_size: edge S of the square input in pixels, at least 32.
         classes: length C of the logits.
+        padding: "same", TensorFlow's, with which the published checkpoints were trained, or "symmetric".
 
     Returns:
         Model from [N, S, S, 3], RGB, 0 to 255, uint8 or float, to the outputs of `ClassActivationHead`.
+
+    Raises:
+        ArtifactRefused: another padding.
     """
+    if padding not in ("same", "symmetric"):
+        raise ArtifactRefused(f"Expected the padding same or symmetric. Received: {padding!r}")
     image = keras.Input((input_size, input_size, 3), name="image")
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="scale")(image)
-    x = _convolution(x, "stem", STEM_FILTERS, kernel=3, stride=2)
+    x = _convolution(x, "stem", STEM_FILTERS, kernel=3, stride=2, padding=padding)
     for number, stage in enumerate(_blocks(scaling)):
-        x = _inverted_bottleneck(x, f"block_{number}", stage)
+        x = _inverted_bottleneck(x, f"block_{number}", stage, padding)
     x = _convolution(x, "head", HEAD_FILTERS)
     return keras.Model(image, ClassActivationHead(classes, DROPOUT, name="classifier")(x))
 
@@ -99,11 +101,11 @@ def _scaled_filters(filters: int, width: float) -> int:
     return rounded if rounded >= 0.9 * scaled else rounded + 8
 
 
-def _inverted_bottleneck(x: Any, name: str, block: Stage) -> Any:
+def _inverted_bottleneck(x: Any, name: str, block: Stage, padding: str) -> Any:
     shortcut = x
     if block.expansion > 1:
         x = _convolution(x, f"{name}_expand", x.shape[-1] * block.expansion)
-    x = _depthwise(x, f"{name}_depthwise", block.kernel, block.stride)
+    x = _depthwise(x, f"{name}_depthwise", block.kernel, block.stride, padding)
     x = _convolution(x, f"{name}_project", block.filters, relu=False)
     if block.stride == 1 and shortcut.shape[-1] == block.filters:
         x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
@@ -111,25 +113,38 @@ def _inverted_bottleneck(x: Any, name: str, block: Stage) -> Any:
 
 
 def _convolution(
-    x: Any, name: str, filters: int, *, kernel: int = 1, stride: int = 1, relu: bool = True
+    x: Any,
+    name: str,
+    filters: int,
+    *,
+    kernel: int = 1,
+    stride: int = 1,
+    relu: bool = True,
+    padding: str = "same",
 ) -> Any:
-    x = _pad(x, name, kernel)
-    x = keras.layers.Conv2D(filters, kernel, stride, use_bias=False, name=f"{name}_conv")(x)
+    x, padding = _pad(x, name, kernel, padding)
+    x = keras.layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=f"{name}_conv")(x)
     return _normalize(x, name, relu)
 
 
-def _depthwise(x: Any, name: str, kernel: int, stride: int) -> Any:
-    x = _pad(x, name, kernel)
-    x = keras.layers.DepthwiseConv2D(kernel, stride, use_bias=False, name=f"{name}_conv")(x)
+def _depthwise(x: Any, name: str, kernel: int, stride: int, padding: str) -> Any:
+    x, padding = _pad(x, name, kernel, padding)
+    x = keras.layers.DepthwiseConv2D(kernel, stride, padding, use_bias=False, name=f"{name}_conv")(x)
     return _normalize(x, name, relu=True)
 
 
-def _pad(x: Any, name: str, kernel: int) -> Any:
-    if kernel == 1:
-        return x
-    return keras.layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_pad")(x)
+def _pad(x: Any, name: str, kernel: int, padding: str) -> tuple[Any, str]:
+    """The input of a convolution, and the padding that is left to the convolution itself."""
+    if padding == "same" or kernel == 1:
+        return x, "same"
+    return keras.layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_pad")(x), "valid"
 
 
 def _normalize(x: Any, name: str, relu: bool) -> Any:
     x = keras.layers.BatchNormalization(epsilon=NORM_EPSILON, name=f"{name}_norm")(x)
     return keras.layers.ReLU(max_value=6, name=f"{name}_relu")(x) if relu else x
+
+
+efficientnet_lite0 = partial(efficientnet_lite, Scaling(width=1.0, depth=1.0))
+efficientnet_lite1 = partial(efficientnet_lite, Scaling(width=1.0, depth=1.1))
+efficientnet_lite2 = partial(efficientnet_lite, Scaling(width=1.1, depth=1.2))

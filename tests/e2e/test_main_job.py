@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,11 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.portal_client import Upload
-from dermabatch import accounts, model_store
-from dermabatch.artifacts import MANIFEST, parse_manifest
-from dermabatch.audit import Actor, ActorKind
 from dermabatch.imaging.synthetic import lesion_jpeg, lesion_png
-from dermabatch.shipped import SHIPPED_MODEL
 from dermabatch.taxonomy import CLASSES
 
 
@@ -121,40 +116,3 @@ def test_the_doctor_finds_a_working_installation_well(live):
     found = json.loads(visit.stdout)
     assert visit.returncode == 0, found
     assert {check["name"] for check in found["checks"]} >= {"conservation", "bytes", "model"}
-
-
-@pytest.fixture
-def second_model(live, tmp_path) -> str:
-    """Another published candidate: the shipped weights under another name, and so another digest."""
-    folder = tmp_path / "artifact"
-    shutil.copytree(SHIPPED_MODEL.folder, folder)
-    manifest = parse_manifest((folder / MANIFEST).read_bytes())
-    renamed = manifest.model_copy(update={"name": "second-1"})
-    (folder / MANIFEST).write_bytes(renamed.to_bytes())
-    installation = live.installation
-    published = model_store.publish(
-        folder,
-        publisher=Actor(
-            accounts.bootstrap(installation.sessions, source="tests"), ActorKind.SERVICE, "tests"
-        ),
-        sessions=installation.sessions,
-        store=installation.store,
-        signing_key=installation.settings.signing_key,
-    )
-    return published.digest
-
-
-def models_of_next_batch(live, seed: int) -> list[str]:
-    batch = live.client.submit([Upload("one.jpg", lesion_jpeg(seed))])
-    return list(live.wait_for(batch)["models"])
-
-
-def test_running_workers_follow_an_activation_and_a_roll_back(live, second_model):
-    installation = live.installation
-    administrator = accounts.actor_for(installation.user(live.administrator.email), source="tests")
-    shipped = installation.shipped_model()
-    assert models_of_next_batch(live, 300) == [shipped]
-    model_store.activate(second_model, actor=administrator, sessions=installation.sessions)
-    assert models_of_next_batch(live, 301) == [second_model]
-    model_store.rollback(actor=administrator, sessions=installation.sessions)
-    assert models_of_next_batch(live, 302) == [shipped]

@@ -200,10 +200,8 @@ def test_a_token_is_made_listed_and_revoked(run, run_json, sessions):
 
 
 def test_a_model_is_published_compared_activated_and_rolled_back(run, run_json, tmp_path):
-    first = run_json("models", "publish", write_artifact(tmp_path / "a", name="a", bma=0.7), *NURSE)["digest"]
-    second = run_json("models", "publish", write_artifact(tmp_path / "b", name="b", bma=0.9), *NURSE)[
-        "digest"
-    ]
+    first = run_json("publish", write_artifact(tmp_path / "a", name="a", bma=0.7), *NURSE)["digest"]
+    second = run_json("publish", write_artifact(tmp_path / "b", name="b", bma=0.9), *NURSE)["digest"]
     compared = run_json("models", "compare", first[:8], second[:8])["models"]
     assert [model["metrics"]["bma"] for model in compared] == [0.7, 0.9]
     assert "0.900" in run("models", "compare", first, second).stdout
@@ -223,6 +221,6 @@ def test_a_model_is_published_compared_activated_and_rolled_back(run, run_json, 
 
 
 def test_whoever_published_a_model_cannot_activate_it(run, run_json, tmp_path):
-    digest = run_json("models", "publish", write_artifact(tmp_path / "a"), *ADMINISTRATOR)["digest"]
+    digest = run_json("publish", write_artifact(tmp_path / "a"), *ADMINISTRATOR)["digest"]
     with pytest.raises(DermabatchError, match="second person"):
         run("models", "activate", digest, *ADMINISTRATOR)

@@ -13,7 +13,7 @@ from dermabatch.errors import ConfigurationError
 def test_services_of_ones_own_take_the_place_of_the_embedded_ones(
     database, services, redis_url, bucket, monkeypatch
 ):
-    for role in ("owner", "web", "worker", "chainer"):
+    for role in ("owner", "web", "worker", "chainer", "trainer"):
         monkeypatch.setenv(f"DERMABATCH_{role.upper()}_URL", database.url(role))
     monkeypatch.setenv("DERMABATCH_REDIS_URL", redis_url)
     for name in ("S3_ENDPOINT", "S3_BUCKET", "S3_ACCESS_KEY", "S3_SECRET_KEY"):

@@ -90,7 +90,7 @@ def test_a_row_cannot_be_moved_into_another_department(database, hospital_with_r
         )
 
 
-@pytest.mark.parametrize("role", ["web", "worker", "chainer"])
+@pytest.mark.parametrize("role", ["web", "worker", "chainer", "trainer"])
 @pytest.mark.parametrize("table", ["batches", "images", "predictions", "packs"])
 def test_no_program_may_delete_work(database, hospital_with_results, role, table):
     with (
@@ -105,7 +105,7 @@ def test_no_role_is_a_superuser_or_passes_row_level_security(database):
         roles = session.execute(
             sa.text("SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname LIKE 'dermabatch%'")
         ).all()
-    assert len(roles) == 4
+    assert len(roles) == 5
     assert not any(superuser or bypass for _, superuser, bypass in roles)
 
 

@@ -1,20 +1,23 @@
+import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from dermabatch import model_store
 from dermabatch.artifacts import WEIGHTS
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.errors import ArtifactRefused, Conflict, NotAllowed, NotFound, ObjectMissing
+from dermabatch.identifiers import new_id
 from dermabatch.lifecycle import ModelState
 from dermabatch.schema import Activation, Model
 from dermabatch.shipped import SHIPPED_MODEL
-from tests.situations import open_hospital, person, write_artifact
+from tests.situations import gate_result, open_hospital, person, write_artifact
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 SIGNING_KEY = KEY.private_bytes_raw()
@@ -32,17 +35,18 @@ def hospital(sessions):
 
 
 @pytest.fixture
-def publish(tmp_path, sessions, object_store, hospital):
+def publish(tmp_path, database, object_store, hospital):
     """Publishes an artifact of this name, by default as the installer, and returns its digest."""
 
-    def _publish(name="tiny-1", *, by=None, **changes):
+    def _publish(name="tiny-1", *, by=None, gate=None, role="web", **changes):
         folder = write_artifact(tmp_path / "artifacts" / name, name=name, **changes)
         model = model_store.publish(
             folder,
             publisher=person(by or hospital.installer),
-            sessions=sessions,
+            sessions=database.sessions(role),
             store=object_store,
             signing_key=SIGNING_KEY,
+            gate=gate,
         )
         return model.digest
 
@@ -260,13 +264,121 @@ def test_there_is_nothing_to_roll_back_to_at_first(sessions, publish, activate, 
         model_store.rollback(actor=person(hospital.administrator), sessions=sessions)
 
 
-@pytest.mark.parametrize("state", [ModelState.ACTIVE, ModelState.REJECTED])
-def test_an_active_or_rejected_model_is_not_activated(sessions, publish, activate, state):
+def test_a_model_that_is_active_is_not_activated_again(publish, activate):
     digest = publish()
-    with sessions.begin() as session:
-        session.execute(sa.update(Model).values(state=state))
-    with pytest.raises(Conflict, match=state):
+    activate(digest)
+    with pytest.raises(Conflict, match="is active"):
         activate(digest)
+
+
+def test_a_model_that_fails_its_gate_is_rejected_and_no_administrator_activates_it(
+    sessions, publish, activate, database
+):
+    digest = publish(gate=gate_result(passed=False))
+    assert states(sessions) == {digest: ModelState.REJECTED}
+    with pytest.raises(Conflict, match="is rejected"):
+        activate(digest)
+    assert states(sessions) == {digest: ModelState.REJECTED}
+    assert ("model.judged", "refused") in audited(database)
+
+
+def test_the_result_of_the_gate_stands_with_the_model(sessions, publish, database):
+    gate = gate_result(passed=True)
+    digest = publish(gate=gate)
+    with sessions.begin() as session:
+        assert model_store.find_model(session, digest).gate == json.loads(json.dumps(gate.as_json()))
+    assert audited(database)[-2:] == [("model.published", "success"), ("model.judged", "success")]
+
+
+def test_a_rejected_model_becomes_a_candidate_only_by_passing_another_gate(sessions, publish):
+    digest = publish(gate=gate_result(passed=False))
+    publish()  # without a gate
+    assert states(sessions) == {digest: ModelState.REJECTED}
+    publish(gate=gate_result(passed=True))
+    assert states(sessions) == {digest: ModelState.CANDIDATE}
+
+
+def test_a_candidate_that_fails_a_later_gate_is_rejected(sessions, publish):
+    digest = publish(gate=gate_result(passed=True))
+    publish(gate=gate_result(passed=False))
+    assert states(sessions) == {digest: ModelState.REJECTED}
+
+
+def test_a_gate_changes_nothing_for_a_model_that_has_served(sessions, publish, activate):
+    first, second = publish("tiny-1"), publish("tiny-2")
+    activate(first)
+    activate(second)
+    for name in ("tiny-1", "tiny-2"):
+        publish(name, gate=gate_result(passed=False))
+    assert states(sessions) == {first: ModelState.RETIRED, second: ModelState.ACTIVE}
+
+
+def test_the_database_itself_ties_rejection_to_a_failed_gate(sessions, publish):
+    publish()
+    with pytest.raises(IntegrityError, match="rejected_by_its_gate"), sessions.begin() as session:
+        session.execute(sa.update(Model).values(state=ModelState.REJECTED))
+
+
+def test_of_programs_that_publish_one_artifact_at_once_one_registers_it_and_all_succeed(
+    tmp_path, sessions, object_store, hospital, database
+):
+    folder = write_artifact(tmp_path / "artifact")
+    together = threading.Barrier(6)
+
+    def publish_with_the_others(_):
+        together.wait()
+        return model_store.publish(
+            folder,
+            publisher=person(hospital.installer),
+            sessions=sessions,
+            store=object_store,
+            signing_key=SIGNING_KEY,
+        ).digest
+
+    with ThreadPoolExecutor(6) as threads:
+        (digest,) = set(threads.map(publish_with_the_others, range(6)))
+    assert states(sessions) == {digest: ModelState.CANDIDATE}
+    assert audited(database).count(("model.published", "success")) == 1
+
+
+def test_the_training_jobs_role_publishes_and_judges_and_the_database_keeps_it_from_activating(
+    sessions, publish, activate, database
+):
+    serving, candidate = publish("tiny-1"), publish("tiny-2", role="trainer", gate=gate_result(passed=True))
+    activate(serving)
+    publish("tiny-2", role="trainer", gate=gate_result(passed=False))
+    assert states(sessions) == {serving: ModelState.ACTIVE, candidate: ModelState.REJECTED}
+    trainer = database.sessions("trainer")
+    with pytest.raises(ProgrammingError, match="row-level security"), trainer.begin() as session:
+        session.execute(
+            sa.update(Model).where(Model.digest == candidate).values(state=ModelState.RETIRED, gate=None)
+        )
+    with trainer.begin() as session:
+        retired = sa.update(Model).where(Model.digest == serving).values(state=ModelState.CANDIDATE)
+        assert session.execute(retired).rowcount == 0
+    with pytest.raises(ProgrammingError, match="permission denied"), trainer.begin() as session:
+        session.add(
+            Activation(model_digest=candidate, activated_by=new_id(), published_by=new_id(), returned=False)
+        )
+
+
+@pytest.mark.parametrize(
+    "table", ["images", "predictions", "batches", "subjects", "api_tokens", "activations"]
+)
+def test_the_training_jobs_role_sees_nothing_of_a_patient_and_no_token(database, table):
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        database.sessions("trainer").begin() as session,
+    ):
+        session.execute(sa.text(f"SELECT FROM {table}"))
+
+
+def test_the_training_jobs_role_reads_no_password(database):
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        database.sessions("trainer").begin() as session,
+    ):
+        session.execute(sa.text("SELECT password FROM users"))
 
 
 def test_of_many_activations_at_once_each_takes_its_turn(sessions, publish, activate):

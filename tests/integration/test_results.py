@@ -185,3 +185,10 @@ def test_a_file_name_is_never_a_formula(session, submit, keyring, start):
     found = list(results.every(session, batch_id, keyring=keyring))
     for lines in (exports.csv_lines(found), exports.isic_lines(found)):
         assert all(not cell.startswith(start) for row in rows(lines) for cell in row.values())
+
+
+def test_files_and_records_name_what_was_weighed_beside_the_picture(session, submit, keyring):
+    both = File("both.jpg", Triage.URGENT, 0.9, fields_used=("age", "localization"))
+    found = list(results.every(session, submit([both, File("none.jpg", Triage.SOON, 0.3)]), keyring=keyring))
+    assert [results.record(result)["fields_used"] for result in found] == [["age", "localization"], []]
+    assert [row["fields_used"] for row in rows(exports.csv_lines(found))] == ["age localization", ""]

@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dermabatch.artifacts import (
-    KNOWN_NETWORKS,
     MANIFEST,
     MAX_MANIFEST_BYTES,
     OPENVINO_BIN,
+    OUT_OF_DISTRIBUTION,
     SIGNATURE,
     WEIGHTS,
     parse_manifest,
@@ -21,6 +21,7 @@ from dermabatch.artifacts import (
     sign_manifest,
 )
 from dermabatch.errors import ArtifactRefused
+from tests.familiar import write_familiar_artifact
 from tests.situations import write_artifact
 
 SEED = bytes(range(32))
@@ -156,6 +157,27 @@ def test_a_manifest_of_absurd_length_is_refused_unread(folder: Path) -> None:
         read_artifact(folder, expected_digest=None, verify_key=None)
 
 
+@pytest.fixture
+def newer(tmp_path: Path) -> Path:
+    """The same with everything that format 2 brings."""
+    return write_familiar_artifact(tmp_path / "newer")
+
+
+def test_format_2_is_read_beside_format_1(folder: Path, newer: Path) -> None:
+    first, second = (
+        read_artifact(each, expected_digest=digest_of(each), verify_key=None) for each in (folder, newer)
+    )
+    assert first.manifest.conformal.quantiles == (0.9,) * 7
+    assert second.manifest.conformal.quantiles == (0.8, 0.8, 0.4, 0.4, 0.95, 0.4, 0.4)
+
+
+def test_a_manifest_keeps_its_digest_through_the_registry(folder: Path, newer: Path) -> None:
+    for each in (folder, newer):
+        manifest = parse_manifest((each / MANIFEST).read_bytes())
+        registered = json.loads(json.dumps(manifest.model_dump(mode="json")))
+        assert type(manifest).model_validate_json(json.dumps(registered)).digest == manifest.digest
+
+
 def put(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
     def change(manifest: dict[str, Any]) -> None:
         part = manifest
@@ -174,6 +196,7 @@ UNEVEN = [0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
     "change",
     [
         put("format", value=2),
+        put("format", value=3),
         put("surprise", value=1),
         put("classes", value=["mel", "akiec", "bcc", "bkl", "df", "nv", "vasc"]),
         put("network", "name", value="made_up"),
@@ -210,6 +233,33 @@ def test_a_manifest_with_a_value_out_of_bounds_is_refused(
         read_artifact(folder, expected_digest=None, verify_key=None)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("format", value=1),
+        put("readings", value=None),
+        put("readings", "probabilities", value="softmax(logits)"),
+        put("out_of_distribution", value=None),
+        put("out_of_distribution", "score", value="energy"),
+        put("out_of_distribution", "threshold", value=-0.1),
+        put("out_of_distribution", "kept", value=1.0),
+        put("conformal", value={"coverage": 0.9, "score": "1-p", "quantile": 0.9}),
+        put("conformal", "quantile", value=0.9),
+        put("conformal", "groups", value=[]),
+        put("conformal", "groups", 0, "classes", value=["nv"]),
+        put("conformal", "groups", 0, "classes", value=["mel", "scc"]),
+        put("conformal", "groups", 0, "quantile", value=1.5),
+        lambda manifest: manifest["files"].pop(OUT_OF_DISTRIBUTION),
+    ],
+)
+def test_a_manifest_of_format_2_that_lacks_or_bends_a_part_is_refused(
+    newer: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    change_manifest(newer, change)
+    with pytest.raises(ArtifactRefused, match=r"Expected .*Received:"):
+        read_artifact(newer, expected_digest=None, verify_key=None)
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_a_number_that_is_none_is_refused(folder: Path, number: str) -> None:
     text = (folder / MANIFEST).read_text().replace('"temperature":1.0', f'"temperature":{number}')
@@ -224,8 +274,3 @@ def test_a_manifest_that_two_readers_could_take_two_ways_is_refused(folder: Path
     )
     with pytest.raises(ArtifactRefused, match="canonical"):
         parse_manifest(doubled.encode())
-
-
-def test_every_network_that_can_be_built_can_be_named(folder: Path) -> None:
-    networks = pytest.importorskip("dermabatch.networks")
-    assert networks.BUILDERS.keys() == KNOWN_NETWORKS

@@ -15,6 +15,7 @@ from dermabatch.imaging.quality import Quality, assessable, measure
 from dermabatch.imaging.synthetic import lesion_image
 from dermabatch.taxonomy import CLASSES, MALIGNANT
 from dermabatch.triage import Assessment, Triage, assess, calibrated_probabilities, decision_scores
+from tests.familiar import familiar_manifest
 from tests.situations import write_artifact
 
 FAIR = measure(lesion_image(1, width=224, height=224), 224, 224)
@@ -89,6 +90,60 @@ def test_a_poor_picture_in_which_melanoma_reaches_its_threshold_is_still_urgent(
     assessment = assess_one(manifest, POOR, mel=0.62)
     assert assessment.triage is Triage.URGENT
     assert ", though the picture is " in assessment.reason
+
+
+@pytest.fixture(scope="module")
+def familiar() -> Manifest:
+    """The same model with a limit of 0.5 for the strangeness of a picture."""
+    return familiar_manifest(threshold=0.5)
+
+
+def test_a_strange_picture_cannot_be_assessed_and_a_nurse_reads_why(familiar: Manifest) -> None:
+    [assessment] = assess(logits_for(nv=0.94), familiar, [FAIR], strangeness=np.array([0.62]))
+    assert assessment.triage is Triage.CANNOT_ASSESS
+    assert assessment.reason == (
+        "Cannot assess: the picture does not look like a dermatoscopic image"
+        " (strangeness 0.62, above the limit 0.50 that 99 % of lesions keep)"
+    )
+
+
+def test_a_picture_at_the_limit_is_no_stranger(familiar: Manifest) -> None:
+    [assessment] = assess(logits_for(nv=0.94), familiar, [FAIR], strangeness=np.array([0.5]))
+    assert assessment.triage is Triage.NOT_FLAGGED
+
+
+def test_a_poor_and_strange_picture_says_both(familiar: Manifest) -> None:
+    [assessment] = assess(logits_for(nv=0.94), familiar, [POOR], strangeness=np.array([0.62]))
+    assert "colourless and does not look like a dermatoscopic image" in assessment.reason
+
+
+def test_a_strange_picture_in_which_melanoma_reaches_its_threshold_is_still_urgent(
+    familiar: Manifest,
+) -> None:
+    [assessment] = assess(logits_for(mel=0.62), familiar, [FAIR], strangeness=np.array([0.62]))
+    assert assessment.triage is Triage.URGENT
+    assert ", though the picture does not look like a dermatoscopic image" in assessment.reason
+
+
+@pytest.mark.parametrize("strangeness", [None, np.array([np.nan])])
+def test_a_model_with_a_limit_is_never_read_without_it(
+    familiar: Manifest, strangeness: np.ndarray[Any, Any] | None
+) -> None:
+    with pytest.raises(ValueError, match="strangeness"):
+        assess(logits_for(nv=0.94), familiar, [FAIR], strangeness=strangeness)
+
+
+def test_a_strangeness_without_a_limit_is_a_mistake(manifest: Manifest) -> None:
+    with pytest.raises(ValueError, match="strangeness"):
+        assess(logits_for(nv=0.94), manifest, [FAIR], strangeness=np.array([0.1]))
+
+
+def test_the_set_has_a_limit_for_each_group_of_classes(familiar: Manifest) -> None:
+    [assessment] = assess(
+        logits_for(nv=0.55, mel=0.06, bcc=0.19, bkl=0.19), familiar, [FAIR], strangeness=np.array([0.1])
+    )
+    # 1 - p is at most 0.95 for mel, 0.8 for bcc, 0.4 for bkl; nv is in because it is the class.
+    assert assessment.conformal_set == ("mel", "nv")
 
 
 def test_levels_stand_in_the_order_in_which_they_want_eyes() -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from marshmallow import Schema, fields, validate
 
 from dermabatch.audit import Action, ActorKind, Outcome
+from dermabatch.clinical import Field
 from dermabatch.lifecycle import BatchState, ImageState, ModelState, Queue
 from dermabatch.results import MAX_PAGE
 from dermabatch.taxonomy import CLASSES, LESION_CLASSES
@@ -140,6 +141,11 @@ class Result(Schema):
     )
     conformal_set = fields.List(fields.String(), allow_none=True)
     quality = fields.Dict(allow_none=True)
+    fields_used = fields.List(
+        fields.String(validate=_one_of(Field)),
+        allow_none=True,
+        metadata={"description": "What went into the prediction besides the picture."},
+    )
     model_digest = fields.String(allow_none=True)
     preprocessing_version = fields.String(allow_none=True)
     engine = fields.String(allow_none=True)
@@ -176,9 +182,10 @@ class Model(Schema):
 
 
 class ModelDetail(Model):
-    """A model with everything its manifest says."""
+    """A model with everything its manifest says, and what its gate found."""
 
     manifest = fields.Dict()
+    gate = fields.Dict(allow_none=True, metadata={"description": "None where it was not compared."})
 
 
 class Models(Schema):

@@ -122,7 +122,13 @@ def test_only_the_programs_may_append(database):
     """)
     with database.sessions("owner").begin() as session:
         allowed = session.scalars(grantees).all()
-    assert allowed == ["dermabatch_chainer", "dermabatch_owner", "dermabatch_web", "dermabatch_worker"]
+    assert allowed == [
+        "dermabatch_chainer",
+        "dermabatch_owner",
+        "dermabatch_trainer",
+        "dermabatch_web",
+        "dermabatch_worker",
+    ]
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])

@@ -53,7 +53,13 @@ def test_the_login_roles_are_neither_superusers_nor_above_row_security(services)
         " FROM pg_roles WHERE rolname LIKE 'dermabatch%' ORDER BY rolname",
     )
 
-    names = ["dermabatch_chainer", "dermabatch_owner", "dermabatch_web", "dermabatch_worker"]
+    names = [
+        "dermabatch_chainer",
+        "dermabatch_owner",
+        "dermabatch_trainer",
+        "dermabatch_web",
+        "dermabatch_worker",
+    ]
     assert roles == [(name, False, False, False, False, True) for name in names]
 
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from dermabatch import model_store
 from dermabatch.audit import Chainer
 from dermabatch.triage import Triage
-from tests.situations import PASSWORD, File, person, write_artifact
+from tests.situations import PASSWORD, File, gate_result, person, write_artifact
 
 
 @pytest.fixture
@@ -26,13 +26,14 @@ def chained(database, object_store, settings):
 def publish(sessions, object_store, settings, tmp_path):
     """Publishes a tiny model in the name of a user; returns its digest."""
 
-    def _publish(user_id, name="tiny-2"):
+    def _publish(user_id, name="tiny-2", gate=None):
         model = model_store.publish(
             write_artifact(tmp_path / name, name=name),
             publisher=person(user_id),
             sessions=sessions,
             store=object_store,
             signing_key=settings.signing_key,
+            gate=gate,
         )
         return model.digest
 
@@ -123,6 +124,28 @@ def test_who_published_a_model_is_offered_no_button_and_refused_without(
     assert "another administrator has to activate it" in administrator.get(f"/models/{digest}").text
     assert administrator.post(f"/models/{digest}/activate").status_code == 403
     assert [outcome for outcome, _ in audited("model.activated")] == ["refused"]
+
+
+def test_a_model_that_failed_its_gate_shows_why_and_no_administrator_activates_it(
+    administrator, publish, hospital
+):
+    serving = publish(hospital.installer, "tiny-1")
+    administrator.post(f"/models/{serving}/activate")
+    digest = publish(hospital.installer, gate=gate_result(passed=False, active=serving))
+    page = administrator.get(f"/models/{digest}").text
+    assert "BMA 0.800 after 0.800" in page
+    assert serving[:12] in page
+    assert "Activate this model" not in page
+    assert administrator.post(f"/models/{digest}/activate").status_code == 409
+
+
+def test_whoever_activates_sees_whether_the_gate_was_asked(administrator, publish, hospital):
+    digest = publish(hospital.installer)
+    assert "The gate was not asked" in administrator.get(f"/models/{digest}").text
+    publish(hospital.installer, gate=gate_result(passed=True))
+    page = administrator.get(f"/models/{digest}").text
+    assert "The gate was not asked" not in page
+    assert "Activate this model" in page
 
 
 def test_one_person_may_return_to_the_model_before(administrator, publish, hospital):

@@ -123,3 +123,15 @@ def test_images_of_one_lesion_lead_to_each_other(nurse, submit):
 
 def test_an_image_that_waits_says_so(nurse, uploaded):
     assert "waits for a worker" in nurse.get(uploaded).text
+
+
+def test_a_page_says_what_was_weighed_beside_the_picture(nurse, submit):
+    batch = submit(
+        [
+            File("both.jpg", Triage.URGENT, 0.9, fields_used=("age", "localization")),
+            File("none.jpg", Triage.SOON, 0.3),
+        ]
+    )
+    both, none = (nurse.get(link).text for link in _linked(nurse.get(f"/batches/{batch}"), "images"))
+    assert "<dd>Picture, age, place</dd>" in both
+    assert "<dd>The picture alone</dd>" in none

@@ -1,7 +1,7 @@
 """A worker on real services, with the shipped model, and a nurse who hands in pictures for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from uuid import UUID
 
@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from dermabatch import ledger, model_store
-from dermabatch.artifacts import read_artifact
+from dermabatch.artifacts import Fusion, read_artifact
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.derived import Derived, read_derived
 from dermabatch.engines import load_engine
 from dermabatch.lifecycle import ChunkState
+from dermabatch.out_of_distribution import read_detector
 from dermabatch.schema import Chunk, Pack, Prediction
 from dermabatch.shipped import SHIPPED_MODEL
 from dermabatch.subjects import KeyRing, data_key
@@ -54,6 +55,8 @@ class Work:
 
     intake: Intake
     engine: HookedEngine
+    fusion: Fusion | None = None
+    """Given to the shipped model, which came without."""
     stopping: Event = field(default_factory=Event)
 
     def pipeline(self, *, store=None, keyring: KeyRing | None = None, decoders=None) -> Pipeline:  # noqa: F811
@@ -140,7 +143,9 @@ class Work:
 
     def _load(self, digest: str) -> ServedModel:
         artifact = read_artifact(SHIPPED_MODEL.folder, expected_digest=digest, verify_key=None)
-        return ServedModel(artifact, self.engine, "openvino")
+        manifest = artifact.manifest.model_copy(update={"fusion": self.fusion})
+        artifact = replace(artifact, manifest=manifest)
+        return ServedModel(artifact, self.engine, "openvino", detector=read_detector(artifact))
 
     def _refuse(self, digest: str, refusal: Exception) -> None:
         pytest.fail(f"{digest} was refused: {refusal}")

@@ -13,6 +13,7 @@ from dermabatch.artifacts import read_artifact
 from dermabatch.embedded.host import wait_until
 from dermabatch.identifiers import new_id
 from dermabatch.imaging.synthetic import lesion_jpeg
+from dermabatch.out_of_distribution import read_detector
 from dermabatch.shipped import SHIPPED_MODEL
 from worker import quarantine as quarantine_module
 from worker.assessment import Finding
@@ -35,7 +36,7 @@ class Stops:
 @pytest.fixture(scope="module")
 def model(shipped_engine):
     artifact = read_artifact(SHIPPED_MODEL.folder, expected_digest=SHIPPED_MODEL.digest, verify_key=None)
-    return ServedModel(artifact, shipped_engine, "openvino")
+    return ServedModel(artifact, shipped_engine, "openvino", detector=read_detector(artifact))
 
 
 @pytest.fixture

@@ -5,18 +5,31 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import sqlalchemy as sa
 import yaml
 from click.testing import CliRunner
 
 from cli.migrate import MigrationSettings
 from cli.new_secrets import new_secrets
-from dermabatch.settings import Settings
+from dermabatch.database_roles import TRAINER
+from dermabatch.settings import RegistrySettings, Settings
+from worker.training_schedule import TrainingSchedule
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 SERVICES = COMPOSE["services"]
-PROGRAMS = ("migrate", "webui", "operator", "worker", "worker-gpu", "scheduler", "training")
+PROGRAMS = (
+    "migrate",
+    "webui",
+    "operator",
+    "worker",
+    "worker-gpu",
+    "scheduler",
+    "training",
+    "training-scheduler",
+)
+ALSO_OF_TRAINING = ("s3_access_key", "s3_secret_key", "verify_key", "signing_key")
 DATA_SERVICES = ("postgres", "redis", "seaweedfs")
 
 
@@ -130,6 +143,23 @@ def test_a_program_finds_every_setting_that_it_needs(name, as_in_the_container):
     }
     assert None not in needed.get(name, ())
     assert settings.s3_endpoint == "http://seaweedfs:8333"
+
+
+@pytest.mark.parametrize("name", ["training", "training-scheduler"])
+def test_training_finds_what_it_needs_to_publish_and_no_key_to_a_patient(name, as_in_the_container):
+    mounted = as_in_the_container(name)
+    settings = RegistrySettings(_secrets_dir=mounted)
+    assert settings.signing_key is not None
+    assert sa.make_url(settings.database_url.get_secret_value()).username == TRAINER
+    given = {secret["target"] for secret in SERVICES[name]["secrets"]}
+    assert given == {f"dermabatch_{key}" for key in ("database_url", *ALSO_OF_TRAINING)}
+    assert "ports" not in SERVICES[name]
+    assert SERVICES[name]["networks"] == ["data"]
+
+
+def test_training_by_the_clock_has_a_time_that_cron_takes(as_in_the_container):
+    settings = RegistrySettings(_secrets_dir=as_in_the_container("training-scheduler"))
+    assert TrainingSchedule.from_settings(settings).data == Path("/data")
 
 
 def test_migrate_finds_the_way_in_of_every_role(as_in_the_container):

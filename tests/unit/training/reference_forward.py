@@ -1,54 +1,65 @@
-"""EfficientNet-Lite0 once more, from the paper's table, in NumPy on the raw state dict: channels first, no Keras."""
+"""EfficientNet-Lite once more, from the paper's table, in NumPy on the raw state dict: channels first, no Keras."""
 
 import numpy as np
 
 EPSILON = 1e-3
-
-# repeats, kernel, stride, expansion; widths come with the weights
-STAGES = [(1, 3, 1, 1), (2, 3, 2, 6), (2, 5, 2, 6), (3, 3, 2, 6), (3, 5, 1, 6), (4, 5, 2, 6), (1, 3, 1, 6)]
+STRIDES = [1, 2, 2, 2, 1, 2, 1]  # of the first block of each stage; a stage is a run of blocks of one width
 
 
 def forward(state, images):
-    """ImageNet logits float32[N, 1000] for images uint8[N, 224, 224, 3]."""
+    """ImageNet logits float32[N, 1000] for images uint8[N, S, S, 3]."""
     x = (images.transpose(0, 3, 1, 2).astype(np.float32) - 127) / 128
-    x = relu6(norm(state, "_bn0", convolve(state["_conv_stem.weight"], x, stride=2)))
-    number = 0
-    for repeats, _, first_stride, expansion in STAGES:
-        for repeat in range(repeats):
-            x = block(state, f"_blocks.{number}.", x, first_stride if repeat == 0 else 1, expansion)
-            number += 1
-    x = relu6(norm(state, "_bn1", convolve(state["_conv_head.weight"], x)))
+    x = relu6(norm(state, "_bn0", convolve(state["_conv_stem.weight"], x, 2)))
+    for number, stride in enumerate(block_strides(state)):
+        x = block(state, f"_blocks.{number}.", x, stride)
+    x = relu6(norm(state, "_bn1", convolve(state["_conv_head.weight"], x, 1)))
     return x.mean(axis=(2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]
 
 
-def block(state, name, x, stride, expansion):
+def block_strides(state):
+    names = [name for name in state if name.endswith("_project_conv.weight")]
+    widths = [state[name].shape[0] for name in sorted(names, key=lambda name: int(name.split(".")[1]))]
+    strides = iter(STRIDES)
+    return [
+        next(strides) if width != before else 1
+        for before, width in zip([None, *widths[:-1]], widths, strict=True)
+    ]
+
+
+def block(state, name, x, stride):
     y = x
-    if expansion > 1:
-        y = relu6(norm(state, f"{name}_bn0", convolve(state[f"{name}_expand_conv.weight"], y)))
-    y = relu6(
-        norm(state, f"{name}_bn1", convolve_depthwise(state[f"{name}_depthwise_conv.weight"], y, stride))
-    )
-    y = norm(state, f"{name}_bn2", convolve(state[f"{name}_project_conv.weight"], y))
+    if f"{name}_expand_conv.weight" in state:
+        y = relu6(norm(state, f"{name}_bn0", convolve(state[f"{name}_expand_conv.weight"], y, 1)))
+    y = convolve_depthwise(state[f"{name}_depthwise_conv.weight"], y, stride)
+    y = relu6(norm(state, f"{name}_bn1", y))
+    y = norm(state, f"{name}_bn2", convolve(state[f"{name}_project_conv.weight"], y, 1))
     return x + y if x.shape == y.shape and stride == 1 else y
 
 
-def convolve(kernel, x, stride=1):
-    """Kernel [out, in, k, k] over x [N, in, H, W], padded by (k - 1) / 2 on each side."""
+def convolve(kernel, x, stride):
+    """Kernel [out, in, k, k] over x [N, in, H, W]."""
     windows = windows_of(x, kernel.shape[-1], stride)
     return np.einsum("nchwij,ocij->nohw", windows, kernel, optimize=True)
 
 
 def convolve_depthwise(kernel, x, stride):
     """Kernel [C, 1, k, k]: each channel with its own."""
-    return np.einsum("nchwij,cij->nchw", windows_of(x, kernel.shape[-1], stride), kernel[:, 0], optimize=True)
+    windows = windows_of(x, kernel.shape[-1], stride)
+    return np.einsum("nchwij,cij->nchw", windows, kernel[:, 0], optimize=True)
 
 
 def windows_of(x, size, stride):
-    margin = (size - 1) // 2
-    padded = np.pad(x, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
+    margins = [margin(edge, size, stride) for edge in x.shape[2:]]
+    padded = np.pad(x, ((0, 0), (0, 0), *margins))
     return np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))[
         :, :, ::stride, ::stride
     ]
+
+
+def margin(edge, size, stride):
+    """Zeros before and after, TensorFlow's "same": as many as ceil(edge / stride) windows need, the odd one behind."""
+    needed = max((-(-edge // stride) - 1) * stride + size - edge, 0)
+    return needed // 2, needed - needed // 2
 
 
 def norm(state, name, x):

@@ -1,21 +1,25 @@
 """Augmentation: views of the lesion that is there, the same ones whenever they are asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from training import augment
-from training.augment import random_view, training_batches
+from training.augment import Augmentation, random_view
+
+STILL = Augmentation(smallest_frame=1, brightness=0, contrast=0, saturation=0, tint=0)
 
 
 class Unmoved:
     """A generator that always draws the middle of nothing: full frame, no turn, no flip, no tint."""
 
     def uniform(self, low, high, size=None):
-        value = high if low == augment.SMALLEST_CROP else 0.0
+        value = high if low == STILL.smallest_frame or low > 0 else 0.0
         return value if size is None else np.full(size, value)
 
-    def integers(self, high):
-        return 0
+    def choice(self, options):
+        return options[-1]
 
     def random(self):
         return 1.0
@@ -27,61 +31,83 @@ def image():
 
 
 @pytest.fixture
-def pixels():
-    return np.random.default_rng(6).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
-
-
-def batches_of(pixels, *, seed=1, epoch=0):
-    labels, positions = np.arange(len(pixels)), np.arange(len(pixels))
-    return list(training_batches(pixels, labels, positions, batch=8, seed=seed, epoch=epoch))
+def undegraded(monkeypatch):
+    monkeypatch.setattr(augment, "BLUR_SHARE", 0)
+    monkeypatch.setattr(augment, "JPEG_SHARE", 0)
 
 
 def test_no_chance_means_no_change(image):
-    np.testing.assert_array_equal(random_view(image, Unmoved()), image)
+    np.testing.assert_array_equal(random_view(image, 32, Unmoved()), image)
 
 
-def test_all_eight_poses_of_a_lesion_turn_up(image, monkeypatch):
-    monkeypatch.setattr(augment, "SMALLEST_CROP", 1.0)
-    for tint in ("BRIGHTNESS", "CONTRAST", "TINT"):
-        monkeypatch.setattr(augment, tint, 0.0)
-    rng = np.random.default_rng(7)
-    poses = {np.rot90(side, turns).tobytes() for side in (image, image[::-1]) for turns in range(4)}
+def test_a_view_has_the_size_that_is_asked_for(image):
+    view = random_view(image, 48, np.random.default_rng(8))
 
-    seen = {random_view(image, rng).tobytes() for _ in range(200)}
-
-    assert seen == poses
-
-
-def test_a_view_keeps_size_and_type(image):
-    view = random_view(image, np.random.default_rng(8))
-
-    assert view.shape == image.shape
+    assert view.shape == (48, 48, 3)
     assert view.dtype == np.uint8
 
 
-def test_views_shift_colours_within_their_limits():
-    grey = np.full((8, 8, 3), 128, np.uint8)
-    rng = np.random.default_rng(9)
-    means = np.array([random_view(grey, rng).mean(axis=(0, 1)) for _ in range(300)])
+def test_the_same_chance_gives_the_same_view(image):
+    first, again = (random_view(image, 32, np.random.default_rng(9)) for _ in range(2))
 
-    limit = (1 + augment.BRIGHTNESS) * (1 + augment.TINT) - 1
+    np.testing.assert_array_equal(first, again)
+
+
+def test_lesions_are_turned_in_their_true_shape_not_in_the_squashed_one():
+    """A round lesion in a 4:3 picture, squashed to a square, stays round on the skin whatever the angle."""
+    column, row = np.meshgrid(np.arange(192) + 0.5, np.arange(192) + 0.5)
+    disc = ((column - 96) * augment.ASPECT) ** 2 + (row - 96) ** 2 < 24**2
+    image = np.repeat(np.where(disc, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+    rng = np.random.default_rng(10)
+
+    ratios = []
+    for _ in range(40):
+        view = random_view(image, 192, rng, STILL)[..., 1] > 127
+        height, width = view.any(axis=1).sum(), view.any(axis=0).sum()
+        ratios.append(width / height * augment.ASPECT)
+
+    assert np.abs(np.log(ratios)).max() < augment.STRETCH + 0.06  # a pixel or two at each edge
+
+
+def test_every_quarter_of_the_circle_and_both_hands_turn_up(undegraded):
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:32, :32] = 250  # the corner that is turned around ...
+    image[:32, 32:] = 120  # ... and its neighbour, which says whether the view is mirrored
+    rng = np.random.default_rng(7)
+
+    seen = set()
+    for _ in range(200):
+        view = random_view(image, 64, rng, STILL)[..., 1].astype(int)
+        quarters = [view[8:24, 8:24], view[8:24, 40:56], view[40:56, 40:56], view[40:56, 8:24]]
+        means = [quarter.mean() for quarter in quarters]
+        seen.add((int(np.argmax(means)), means[np.argmax(means) - 1] > means[(np.argmax(means) + 1) % 4]))
+
+    assert len(seen) == 8
+
+
+def test_views_shift_colours_within_their_limits(undegraded):
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    strength = Augmentation()
+    rng = np.random.default_rng(9)
+    means = np.array([random_view(grey, 8, rng).mean(axis=(0, 1)) for _ in range(300)])
+
+    limit = (1 + strength.brightness) * (1 + strength.tint) - 1
     assert np.abs(means / 128 - 1).max() <= limit + 0.01
     assert means.std() > 5
 
 
-def test_an_epoch_shows_every_image_once_in_full_batches(pixels):
-    labels = np.concatenate([labels for _, labels in batches_of(pixels)])
+def test_brightness_alone_leaves_the_hue_of_skin(undegraded):
+    skin = np.full((8, 8, 3), (200, 150, 130), np.uint8)
+    rng = np.random.default_rng(11)
 
-    assert len(labels) == 16  # two batches of 8; the four images left over come in other epochs
-    assert len(set(labels)) == 16
-
-
-def test_an_epoch_can_be_repeated_exactly(pixels):
-    for (first, _), (again, _) in zip(batches_of(pixels), batches_of(pixels), strict=True):
-        np.testing.assert_array_equal(first, again)
+    for _ in range(50):
+        mean = random_view(skin, 8, rng, replace(STILL, brightness=0.2)).mean(axis=(0, 1))
+        assert mean[0] > mean[1] > mean[2]
 
 
-def test_another_epoch_shows_other_views_in_another_order(pixels):
-    (_, first), (_, other) = batches_of(pixels)[0], batches_of(pixels, epoch=1)[0]
+def test_some_views_are_blurred_and_some_compressed(image, monkeypatch):
+    monkeypatch.setattr(augment, "HUE", 0.0)
+    rng = np.random.default_rng(12)
+    sharp = [random_view(image, 32, rng, STILL).std() for _ in range(100)]
 
-    assert first.tolist() != other.tolist()
+    assert min(sharp) < 0.8 * max(sharp)

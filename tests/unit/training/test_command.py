@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from cli.main import main
-from tests.unit.training.conftest import write_metadata
+from tests.painted_lesions import write_metadata
 
 
 @pytest.fixture
@@ -41,5 +41,5 @@ def test_wrong_data_ends_with_exit_code_2_and_no_artifact(typed, tmp_path):
 
     assert code == 2
     assert output == ""
-    assert "Received: scc" in errors
+    assert "unknown class (1): scc (HAM10000_metadata.csv, line 2)" in errors
     assert not (tmp_path / "run" / "model").exists()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score
 
 from training import metrics
 
@@ -25,16 +25,10 @@ def test_balanced_accuracy_is_scikit_learns(truth, scores):
     )
 
 
-def test_confusion_is_scikit_learns(truth, scores):
-    np.testing.assert_array_equal(
-        metrics.confusion(truth, scores), confusion_matrix(truth, scores.argmax(axis=1))
-    )
+def test_confusion_counts_true_classes_down_and_shown_ones_across():
+    scores = np.eye(3)[[0, 1, 1, 0]]
 
-
-def test_auroc_is_scikit_learns_with_ties_too(truth, scores):
-    coarse = scores[:, 4].round(1)
-
-    assert metrics.auroc(truth == 4, coarse) == pytest.approx(roc_auc_score(truth == 4, coarse))
+    assert metrics.confusion(np.array([0, 0, 1, 1]), scores).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
 
 
 def test_auroc_of_one_kind_alone_is_not_a_number():
@@ -57,31 +51,6 @@ def test_each_lesion_weighs_one():
     weights = metrics.lesion_weights(np.array(["a", "b", "a", "a", "c"]))
 
     assert weights == pytest.approx([1 / 3, 1, 1 / 3, 1 / 3, 1])
-
-
-def test_the_interval_holds_the_figure_and_narrows_with_more_lesions(truth, scores):
-    def interval(copies):
-        lesions = np.arange(len(truth) * copies).astype(str)
-        return metrics.balanced_accuracy_interval(
-            np.tile(truth, copies), np.tile(scores, (copies, 1)), lesions, seed=1
-        )
-
-    low, high = interval(1)
-    assert low < metrics.balanced_accuracy(truth, scores) < high
-    narrow_low, narrow_high = interval(4)
-    assert narrow_high - narrow_low == pytest.approx((high - low) / 2, rel=0.2)
-
-
-def test_many_images_of_few_lesions_do_not_narrow_the_interval(truth, scores):
-    def width(lesions):
-        low, high = metrics.balanced_accuracy_interval(truth, scores, lesions, seed=1)
-        return high - low
-
-    order = np.lexsort((metrics.hits(truth, scores), truth))
-    clustered = np.empty(len(truth), int)
-    clustered[order] = np.arange(len(truth)) // 5  # five images of a lesion, mostly alike
-
-    assert width(clustered.astype(str)) > 1.5 * width(np.arange(len(truth)).astype(str))
 
 
 def test_sensitivity_and_specificity_by_hand():

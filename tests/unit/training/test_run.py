@@ -11,11 +11,14 @@ import pytest
 from dermabatch.artifacts import CARD, GOLDEN, OPENVINO_BIN, OPENVINO_XML, REPORT, WEIGHTS, read_artifact
 from dermabatch.networks import build
 from dermabatch.networks.weights import load_weights
+from dermabatch.out_of_distribution import read_detector
 from training.checkpoint import RunState
 from training.errors import RunExists, TrainingDiverged, UnreadableCheckpoint
-from training.run import ARTIFACT, CHECKPOINT, Options, fit, prepare, train_model
+from training.metrics import balanced_log_loss
+from training.recipe import Recipe
+from training.run import ARTIFACT, CHECKPOINT, Options, answers_of, fit, prepare, train_model
 from training.split import Side
-from training.train import Recipe, Trainer, learning_rate
+from training.train import Trainer
 
 RECIPE = Recipe(network="baseline_cnn", input_size=32, epochs=3, batch=16, peak_rate=5e-3)
 OPTIONS = Options(name="tiny-1", data_name="painted discs", pretrained=False)
@@ -62,6 +65,7 @@ def finished(dataset, tmp_path_factory):
 def test_a_run_killed_in_an_epoch_ends_like_one_that_was_not(prepared, finished, tmp_path):
     whole = RunState.read(finished[0] / CHECKPOINT)
     steps_per_epoch = len(prepared.split[Side.TRAIN]) // RECIPE.batch
+    assert len(whole.history) == RECIPE.epochs
     with pytest.raises(Killed):
         fit(prepared, tmp_path, RECIPE, KillsInStep(steps_per_epoch + 2), pretrained=False)
     assert len(RunState.read(tmp_path / CHECKPOINT).history) == 1
@@ -96,6 +100,16 @@ def test_the_artifact_passes_the_checks_of_a_worker(finished):
     assert again.manifest.training.epochs == 3
     assert again.manifest.training.data == "painted discs: 112 images of 84 lesions"
     assert again.manifest.prior.natural == pytest.approx([1 / 7] * 7)
+
+
+def test_the_artifact_turns_strange_pictures_away_and_says_what_it_promises(finished):
+    _, artifact = finished
+    detector, manifest = read_detector(artifact), artifact.manifest
+
+    assert manifest.format == 2
+    assert detector.mean.shape == (len(detector.directions),)
+    assert manifest.out_of_distribution.lesions == json.loads(artifact.read(REPORT))["promises"]["lesions"]
+    assert sum(group.lesions for group in manifest.conformal.groups) == manifest.out_of_distribution.lesions
 
 
 def test_the_weights_in_the_artifact_give_the_golden_logits(finished):
@@ -159,9 +173,9 @@ def test_a_run_does_not_go_on_with_other_images(dataset, finished, tmp_path):
 def test_the_shipped_architecture_trains_twice_to_the_same_weights():
     rng = np.random.default_rng(13)
     pixels, labels = rng.integers(0, 256, (96, 96, 96, 3), dtype=np.uint8), rng.integers(0, 7, 96)
-    trainers = [Trainer(Recipe(input_size=96, epochs=1), 96, np.full(7, 1 / 7)) for _ in range(2)]
+    trainers = [Trainer(Recipe(input_size=96, epochs=1), labels, np.arange(96)) for _ in range(2)]
     for trainer in trainers:
-        trainer.run_epoch(pixels, labels, np.arange(96), lambda step: None)
+        trainer.run_epoch(pixels, lambda step: None)
 
     for first, second in zip(*(trainer.averaged.get_weights() for trainer in trainers), strict=True):
         np.testing.assert_array_equal(first, second)
@@ -181,10 +195,13 @@ def test_a_loss_that_is_no_number_stops_the_run_without_an_artifact(dataset, tmp
     assert not (tmp_path / ARTIFACT).exists()
 
 
-def test_the_rate_warms_up_and_then_falls_to_nothing():
-    rates = [learning_rate(Recipe(peak_rate=1.0, warm_up=0.1), step, 100) for step in range(100)]
+def test_a_run_stops_when_validation_grows_no_better_and_gives_its_best_epoch(prepared, tmp_path):
+    hopeless = replace(RECIPE, epochs=9, patience=2, peak_rate=1e-9, averaging=0.0)
 
-    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[55] == pytest.approx(0.5)
-    assert rates[99] < 0.001
+    trainer = fit(prepared, tmp_path, hopeless, Silent(), pretrained=False)
+
+    losses = [record["validation_loss"] for record in trainer.history]
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
+    assert len(losses) < 9
+    answers = answers_of(prepared, trainer, Side.VALIDATION)
+    assert balanced_log_loss(answers.truth, answers.logits) == pytest.approx(min(losses))

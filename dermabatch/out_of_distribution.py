@@ -1,0 +1,103 @@
+"""Does a picture look like the pictures that the network was trained on? Pure NumPy, on the network's embedding.
+
+The embeddings of lesions, cut to length 1, lie close to a space of far fewer dimensions than they have numbers. The
+strangeness of a picture is how far its embedding stands off that space; the manifest says above which limit a picture
+is taken to show something else. Why this score and no other, with figures: docs/adr/0012.
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dermabatch.artifacts import OUT_OF_DISTRIBUTION, Artifact
+from dermabatch.errors import ArtifactRefused
+
+Embedding = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+
+_SHORTEST: Final = 1e-12
+"""Length below which an embedding has no direction; it keeps its zeros, which lie far from every lesion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """The space near which the embeddings of lesions lie.
+
+    Attributes:
+        mean: float32[D], a point of it.
+        directions: float32[D, K], orthonormal; K is far smaller than D.
+    """
+
+    mean: Embedding
+    directions: Embedding
+
+    def strangeness(self, embedding: Embedding) -> Scores:
+        """Distance of each of N embeddings, cut to length 1, from the space: float64[N], 0 (in it) to about 1.
+
+        The residual of Wang et al., "ViM: Out-of-Distribution with Virtual-logit Matching" (CVPR 2022), taken on
+        unit vectors as Mueller & Hein, "Mahalanobis++" (ICML 2025), found for distances in general.
+
+        Args:
+            embedding: float32[N, D], after global average pooling.
+        """
+        offset = unit(embedding) - self.mean
+        beside = offset - (offset @ self.directions) @ self.directions.T
+        return np.linalg.norm(beside, axis=1)  # type: ignore[no-any-return]
+
+    def to_bytes(self) -> bytes:
+        """As a file of the artifact: npz without pickles."""
+        stream = io.BytesIO()
+        np.savez_compressed(stream, mean=self.mean, directions=self.directions)
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ArtifactRefused: it is something else.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                mean, directions = arrays["mean"], arrays["directions"]
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ArtifactRefused(
+                f"Expected the arrays mean and directions in {OUT_OF_DISTRIBUTION}. Received: {error}"
+            ) from None
+        fits = mean.ndim == 1 and directions.ndim == 2 and len(directions) == len(mean)
+        if not fits or {mean.dtype, directions.dtype} != {np.dtype(np.float32)}:
+            raise ArtifactRefused(
+                f"Expected float32[D] and float32[D, K] in {OUT_OF_DISTRIBUTION}."
+                f" Received: {mean.dtype}{mean.shape} and {directions.dtype}{directions.shape}"
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(directions).all()):
+            raise ArtifactRefused(
+                f"Expected finite numbers in {OUT_OF_DISTRIBUTION}. Received: NaN or infinity"
+            )
+        return cls(mean, directions)
+
+
+def unit(embedding: Embedding) -> Scores:
+    """The embeddings cut to length 1, float64[N, D]."""
+    lengths = np.linalg.norm(embedding.astype(np.float64), axis=1, keepdims=True)
+    return embedding / np.maximum(lengths, _SHORTEST)  # type: ignore[no-any-return]
+
+
+def read_detector(artifact: Artifact) -> Detector | None:
+    """The detector of a model; None for a model of format 1, which came without.
+
+    Raises:
+        ArtifactRefused: its file changed since it was verified, or holds something else.
+    """
+    if artifact.manifest.out_of_distribution is None:
+        return None
+    return Detector.from_bytes(artifact.read(OUT_OF_DISTRIBUTION))
+
+
+def strangeness(embedding: Embedding, detector: Detector | None) -> Scores | None:
+    """See `Detector.strangeness`; None where the model has no detector."""
+    return None if detector is None else detector.strangeness(embedding)
