@@ -92,6 +92,6 @@ class LiveInstallation:
 def small_lesions(count: int, *, first_seed: int = 1) -> list[Upload]:
     """Different small pictures: what they show does not matter, how many there are does."""
     return [
-        Upload(f"lesion-{seed}.jpg", lesion_jpeg(seed, width=96, height=72))
+        Upload(f"lesion-{seed}.jpg", lesion_jpeg(seed, width=160, height=120))
         for seed in range(first_seed, first_seed + count)
     ]

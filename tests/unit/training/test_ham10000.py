@@ -1,4 +1,4 @@
-"""The published data set itself, where it is: in `shared/data/ham10000`, or where HAM10000 in the environment says."""
+"""The published data set itself, where it is: in `shared/data/ham10000`, or where DERMABATCH_HAM10000 in the environment says."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from training.near_duplicates import AUDIT_SIZE
 from training.split import SPLIT_SEED, Side, divide, split_by_lesion, split_digest, split_table
 
 ROOT = Path(__file__).parents[3]
-FOLDER = Path(os.environ.get("HAM10000", ROOT / "shared" / "data" / "ham10000"))
+FOLDER = Path(os.environ.get("DERMABATCH_HAM10000", ROOT / "shared" / "data" / "ham10000"))
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="HAM10000 is not on this machine")
 
