@@ -1,4 +1,4 @@
-"""The published data set itself, where it is: in `shared/data/ham10000`, or where DERMABATCH_HAM10000 in the environment says."""
+"""The published data set itself: in `shared/data/ham10000`, or where DERMABATCH_HAM10000 in the environment says."""
 
 import os
 from pathlib import Path
