@@ -123,8 +123,10 @@ def test_when_the_supervisor_is_killed_every_service_and_program_ends(hold):
 
 def test_a_folder_starts_again_right_after_everything_was_killed(folder, hold):
     holder = hold()
-    noted = (folder / "s3/mini.options").read_text()
-    port = re.search(r"^s3\.port=(\d+)$", noted, re.MULTILINE).group(1)
+    noted = folder / "s3/mini.options"  # written a moment after the service first answers
+    port_line = re.compile(r"^s3\.port=(\d+)$", re.MULTILINE)
+    assert wait_until(lambda: noted.exists() and port_line.search(noted.read_text()), seconds=10)
+    port = port_line.search(noted.read_text()).group(1)
     for process in holder.started:
         with contextlib.suppress(psutil.NoSuchProcess):  # the death of the supervisor was faster
             process.kill()
