@@ -1,6 +1,7 @@
 """Real services for the tests that need them, started once a session and empty for each test."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from redis import Redis
 
 import migrations
 from cli.installation import running_installation
+from cli.main import main
 from dermabatch.database import Sessions, connect
 from dermabatch.database_roles import OWNER
 from dermabatch.embedded import EmbeddedServices
@@ -122,3 +124,16 @@ def live(services: EmbeddedServices) -> Iterator[LiveInstallation]:
         running_installation(Path(folder), overrides=overrides) as installation,
     ):
         yield LiveInstallation.open(installation)
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """Runs the command line; returns exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dermabatch", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run

@@ -1,28 +1,13 @@
 """`dermabatch explain` as a person types it."""
 
 import json
-import sys
 
 import cv2
 import pytest
 
-from cli.main import main
 from dermabatch.imaging.synthetic import lesion_jpeg
 
 pytest.importorskip("openvino")
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """Runs the command line; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dermabatch", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -1,24 +1,6 @@
 """`dermabatch train` as a person types it."""
 
-import sys
-
-import pytest
-
-from cli.main import main
 from tests.painted_lesions import write_metadata
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """Runs the command line; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dermabatch", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_training_ends_with_the_model_and_its_figure(typed, dataset, tmp_path):

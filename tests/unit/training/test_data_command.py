@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import sys
+from functools import partial
 
 import pytest
 
-from cli.main import main
 from dermabatch.taxonomy import CLASSES
 from tests.painted_lesions import write_metadata
 from tests.unit.training.dataverse import archive_of, serving
@@ -15,16 +14,9 @@ from training.split import SPLIT_SEED, split_by_lesion, split_digest, split_tabl
 
 
 @pytest.fixture
-def typed(monkeypatch, capsys):
-    """Runs the command line; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dermabatch", "data", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
+def typed(typed):
+    """Runs `dermabatch data`."""
+    return partial(typed, "data")
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """`dermabatch evaluate` as a person types it, on the shipped model and painted discs."""
 
 import json
-import sys
+from functools import partial
 
 import pytest
 
-from cli.main import main
 from dermabatch.shipped import SHIPPED_MODEL
 from tests.painted_lesions import write_metadata
 from training.data import read_samples
@@ -13,17 +12,9 @@ from training.split import split_by_lesion, split_table
 
 
 @pytest.fixture
-def typed(monkeypatch, capsys):
-    """Runs `dermabatch evaluate` with the shipped model; returns exit code, standard output and error."""
-
-    def run(*arguments):
-        words = ["dermabatch", "evaluate", SHIPPED_MODEL.folder, *arguments]
-        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
+def typed(typed):
+    """Runs `dermabatch evaluate` with the shipped model."""
+    return partial(typed, "evaluate", SHIPPED_MODEL.folder)
 
 
 @pytest.fixture
