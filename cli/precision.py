@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.acting import AS_JSON, print_json
-from dermabatch.artifacts import LEAST_AGREEMENT, read_artifact
+from dermabatch.artifacts import read_artifact
+from dermabatch.manifest import LEAST_AGREEMENT
 from training.precision import read_precision_images, with_precisions
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import Fusion
 from dermabatch.clinical import Clinical, Field, value_of
+from dermabatch.manifest import Fusion
 
 Logits = npt.NDArray[np.float64]
 Used = tuple[Field, ...]

@@ -18,20 +18,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, lazyload
 
 from dermabatch import accounts, audit
-from dermabatch.artifacts import (
-    MANIFEST,
-    SIGNATURE,
-    Artifact,
-    parse_manifest,
-    read_artifact,
-    sign_manifest,
-    verify_manifest,
-)
+from dermabatch.artifacts import Artifact, read_artifact, sign_manifest, verify_manifest
 from dermabatch.audit import Action, Actor, ActorKind, Details, Event, Outcome
 from dermabatch.database import Sessions
 from dermabatch.errors import ArtifactRefused, Conflict, NotAllowed, NotFound
 from dermabatch.gate import Gate
 from dermabatch.lifecycle import MODEL_MOVES, ModelState, may_move
+from dermabatch.manifest import MANIFEST, SIGNATURE, parse_manifest
 from dermabatch.objects import ObjectStore
 from dermabatch.schema import Activation, Model
 from dermabatch.shipped import SHIPPED_MODEL

@@ -13,8 +13,9 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import OUT_OF_DISTRIBUTION, Artifact
+from dermabatch.artifacts import Artifact
 from dermabatch.errors import ArtifactRefused
+from dermabatch.manifest import OUT_OF_DISTRIBUTION
 
 Embedding = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from dermabatch.artifacts import Artifact, Manifest
+from dermabatch.artifacts import Artifact
 from dermabatch.engines.base import Engine
 from dermabatch.errors import DecoderDied, ImageRejected
 from dermabatch.imaging.decoded import Decoded
@@ -16,6 +16,7 @@ from dermabatch.imaging.inspection import Inspected, inspect
 from dermabatch.imaging.limits import check_bytes
 from dermabatch.imaging.quality import Quality
 from dermabatch.imaging.sandbox import DecoderPool
+from dermabatch.manifest import Manifest
 from dermabatch.out_of_distribution import Detector, read_detector, strangeness
 from dermabatch.triage import Assessment, assess
 

@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import Conformal, Manifest, OutOfDistribution, Threshold, Thresholds
 from dermabatch.clinical import NOTHING_KNOWN, Clinical
 from dermabatch.fusion import Used, fuse
 from dermabatch.imaging.quality import Quality, assessable
+from dermabatch.manifest import Conformal, Manifest, OutOfDistribution, Threshold, Thresholds
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
 
 _MELANOMA: Final = CLASSES.index("mel")

@@ -8,17 +8,16 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from dermabatch.artifacts import (
+from dermabatch.artifacts import Artifact, read_artifact
+from dermabatch.manifest import (
     GOLDEN,
     MANIFEST,
     OPENVINO_BIN,
     OPENVINO_XML,
     REQUIRED_FILES,
-    Artifact,
     Network,
     Training,
     describe_files,
-    read_artifact,
 )
 from dermabatch.taxonomy import CLASSES
 from tests.situations import tiny_manifest

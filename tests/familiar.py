@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dermabatch.artifacts import (
+from dermabatch.manifest import (
     MANIFEST,
     OUT_OF_DISTRIBUTION,
     Conformal,

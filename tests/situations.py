@@ -11,7 +11,14 @@ import sqlalchemy as sa
 
 from dermabatch import accounts
 from dermabatch.accounts import ADMINISTRATOR, STAFF
-from dermabatch.artifacts import (
+from dermabatch.audit import Actor, ActorKind
+from dermabatch.database import Sessions
+from dermabatch.derived import Derived, pack_derived, seal_derived
+from dermabatch.gate import Check, Difference, Figures, Gate
+from dermabatch.identifiers import new_id
+from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
+from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState, PackState, Queue
+from dermabatch.manifest import (
     MANIFEST,
     REQUIRED_FILES,
     Conformal,
@@ -24,13 +31,6 @@ from dermabatch.artifacts import (
     Training,
     describe_files,
 )
-from dermabatch.audit import Actor, ActorKind
-from dermabatch.database import Sessions
-from dermabatch.derived import Derived, pack_derived, seal_derived
-from dermabatch.gate import Check, Difference, Figures, Gate
-from dermabatch.identifiers import new_id
-from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
-from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState, PackState, Queue
 from dermabatch.objects import ObjectStore
 from dermabatch.schema import Activation, Batch, Chunk, Department, Image, Model, Pack, Prediction, Role, User
 from dermabatch.subjects import KeyRing, batch_key, data_key, find_or_create_lesion, seal_text

@@ -8,14 +8,15 @@ from typing import Any, Final
 
 import keras
 
-from dermabatch.artifacts import (
+from dermabatch.artifacts import Artifact, read_artifact
+from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
+from dermabatch.manifest import (
     CARD,
     GOLDEN,
     MANIFEST,
     OUT_OF_DISTRIBUTION,
     REPORT,
     WEIGHTS,
-    Artifact,
     Fusion,
     Manifest,
     Network,
@@ -24,9 +25,7 @@ from dermabatch.artifacts import (
     Readings,
     Training,
     describe_files,
-    read_artifact,
 )
-from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
 from dermabatch.networks.weights import save_weights
 from dermabatch.out_of_distribution import Detector
 from dermabatch.taxonomy import CLASSES

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import Conformal, ConformalGroup, Threshold, Thresholds
+from dermabatch.manifest import Conformal, ConformalGroup, Threshold, Thresholds
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
 from dermabatch.triage import calibrated_probabilities, decision_scores
 from training.answers import Answers

@@ -5,7 +5,7 @@ Every figure is one of the report; the card says the least that someone must kno
 
 from typing import Any
 
-from dermabatch.artifacts import Network, Thresholds, Training
+from dermabatch.manifest import Network, Thresholds, Training
 from dermabatch.taxonomy import BY_CODE, CLASSES, MALIGNANT
 
 TEMPLATE = """\

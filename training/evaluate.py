@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from dermabatch.artifacts import Metrics
+from dermabatch.manifest import Metrics
 from dermabatch.taxonomy import CLASSES
 from dermabatch.triage import Triage, conformal_sets
 from training import metrics, weighted

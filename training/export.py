@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 import tensorflow as tf
 
-from dermabatch.artifacts import OPENVINO_BIN, OPENVINO_XML
+from dermabatch.manifest import OPENVINO_BIN, OPENVINO_XML
 from dermabatch.triage import decision_scores
 from training.data import Pixels
 from training.errors import EnginesDisagree

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from scipy.optimize import minimize
 
-from dermabatch.artifacts import MAX_EVIDENCE, Fusion
 from dermabatch.clinical import VALUES, Clinical, Field, value_of
 from dermabatch.fusion import fuse
+from dermabatch.manifest import MAX_EVIDENCE, Fusion
 from dermabatch.taxonomy import CLASSES
 from dermabatch.triage import decision_scores
 from training.answers import Answers

@@ -11,8 +11,8 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from dermabatch.artifacts import Fusion
 from dermabatch.clinical import Field, value_of
+from dermabatch.manifest import Fusion
 from dermabatch.triage import conformal_sets
 from training import weighted
 from training.answers import Answers

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from dermabatch.artifacts import OutOfDistribution
+from dermabatch.manifest import OutOfDistribution
 from dermabatch.out_of_distribution import Detector, unit
 from training.answers import Answers
 from training.calibrate import lesion_quantile

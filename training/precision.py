@@ -18,20 +18,19 @@ import nncf
 import numpy as np
 import openvino
 
-from dermabatch.artifacts import (
+from dermabatch.artifacts import Artifact, read_artifact
+from dermabatch.engines.golden import LARGEST_DIFFERENCE, golden_difference
+from dermabatch.engines.openvino_engine import OpenVinoEngine
+from dermabatch.manifest import (
     MANIFEST,
     OPENVINO_BIN,
     OPENVINO_INT8_BIN,
     OPENVINO_INT8_XML,
     OPENVINO_XML,
-    Artifact,
     Manifest,
     ReducedPrecision,
     describe_files,
-    read_artifact,
 )
-from dermabatch.engines.golden import LARGEST_DIFFERENCE, golden_difference
-from dermabatch.engines.openvino_engine import OpenVinoEngine
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
 from dermabatch.triage import calibrated_probabilities
 from training.data import Pixels, Sample, read_image

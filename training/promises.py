@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from scipy.stats import beta
 
-from dermabatch.artifacts import Threshold
+from dermabatch.manifest import Threshold
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
 from training.answers import Answers
 from training.calibrate import Calibration

@@ -8,9 +8,10 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import Artifact, Network, Training
+from dermabatch.artifacts import Artifact
 from dermabatch.imaging.preprocess import preprocess
 from dermabatch.imaging.synthetic import lesion_image
+from dermabatch.manifest import Network, Training
 from training.answers import Answers
 from training.artifact import write_artifact
 from training.calibrate import calibrate

@@ -6,8 +6,8 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from dermabatch.artifacts import CARD
 from dermabatch.errors import ObjectMissing, ObjectStoreUnavailable
+from dermabatch.manifest import CARD
 from dermabatch.objects import ObjectStore
 from dermabatch.schema import Model
 

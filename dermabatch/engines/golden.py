@@ -6,9 +6,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import GOLDEN, Artifact, Manifest
+from dermabatch.artifacts import Artifact
 from dermabatch.engines.base import Engine
 from dermabatch.errors import ArtifactRefused
+from dermabatch.manifest import GOLDEN, Manifest
 from dermabatch.triage import calibrated_probabilities, decision_scores
 
 LARGEST_DIFFERENCE: Final = 1e-3

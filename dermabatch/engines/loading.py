@@ -6,10 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Literal
 
-from dermabatch.artifacts import Artifact, Manifest
+from dermabatch.artifacts import Artifact
 from dermabatch.engines.base import Engine, EngineKind, Precision, PrecisionChoice
 from dermabatch.engines.golden import LARGEST_DIFFERENCE, check_golden
 from dermabatch.errors import ConfigurationError
+from dermabatch.manifest import Manifest
 
 _GPU_DEVICES: Final = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))
 """NVIDIA, AMD, WSL: without any of these nobody needs to ask TensorFlow, which takes seconds and 500 MB to load."""

@@ -9,17 +9,11 @@ from typing import Any, Final
 import numpy as np
 import openvino
 
-from dermabatch.artifacts import (
-    OPENVINO_BIN,
-    OPENVINO_INT8_BIN,
-    OPENVINO_INT8_XML,
-    OPENVINO_XML,
-    Manifest,
-    read_member,
-)
+from dermabatch.artifacts import read_member
 from dermabatch.cores import available_cores
 from dermabatch.engines.base import EngineOutput, Images, Precision, check_images
 from dermabatch.engines.lanes import Lanes
+from dermabatch.manifest import OPENVINO_BIN, OPENVINO_INT8_BIN, OPENVINO_INT8_XML, OPENVINO_XML, Manifest
 
 MICRO_BATCH: Final = 1
 """Images an inference gets. Measured for EfficientNet-Lite0 in fp32 on Zen 5, CPU-milliseconds per image:

@@ -7,9 +7,10 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from dermabatch.artifacts import WEIGHTS, Manifest, read_member
+from dermabatch.artifacts import read_member
 from dermabatch.engines.base import EngineOutput, Images, check_images
 from dermabatch.engines.lanes import Lanes
+from dermabatch.manifest import WEIGHTS, Manifest
 from dermabatch.networks import build
 from dermabatch.networks.weights import load_weights
 

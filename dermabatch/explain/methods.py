@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from dermabatch.artifacts import WEIGHTS, Artifact
+from dermabatch.artifacts import Artifact
 from dermabatch.engines import Engine, set_up_tensorflow
 from dermabatch.errors import ConfigurationError
 from dermabatch.explain.absence import Image, Predict
 from dermabatch.explain.deletion_insertion import Saliency
+from dermabatch.manifest import WEIGHTS
 from dermabatch.saliency import upscaled
 from dermabatch.triage import decision_scores
 

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from cli.portal_client import Upload
 from dermabatch import accounts, model_store
-from dermabatch.artifacts import MANIFEST, parse_manifest
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.embedded.host import wait_until
 from dermabatch.imaging.synthetic import lesion_jpeg
+from dermabatch.manifest import MANIFEST, parse_manifest
 from dermabatch.shipped import SHIPPED_MODEL
 from tests.live import small_lesions
 

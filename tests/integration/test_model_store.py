@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from dermabatch import model_store
-from dermabatch.artifacts import WEIGHTS
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.errors import ArtifactRefused, Conflict, NotAllowed, NotFound, ObjectMissing
 from dermabatch.identifiers import new_id
 from dermabatch.lifecycle import ModelState
+from dermabatch.manifest import WEIGHTS
 from dermabatch.schema import Activation, Model
 from dermabatch.shipped import SHIPPED_MODEL
 from tests.situations import gate_result, open_hospital, person, write_artifact

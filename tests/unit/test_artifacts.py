@@ -9,18 +9,16 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from dermabatch.artifacts import (
+from dermabatch.artifacts import MAX_MANIFEST_BYTES, read_artifact, sign_manifest
+from dermabatch.errors import ArtifactRefused
+from dermabatch.manifest import (
     MANIFEST,
-    MAX_MANIFEST_BYTES,
     OPENVINO_BIN,
     OUT_OF_DISTRIBUTION,
     SIGNATURE,
     WEIGHTS,
     parse_manifest,
-    read_artifact,
-    sign_manifest,
 )
-from dermabatch.errors import ArtifactRefused
 from tests.familiar import write_familiar_artifact
 from tests.situations import write_artifact
 

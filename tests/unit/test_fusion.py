@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dermabatch.artifacts import MAX_EVIDENCE, Fusion, parse_manifest
 from dermabatch.clinical import NOTHING_KNOWN, VALUES, Clinical, Field
 from dermabatch.fusion import fuse
 from dermabatch.imaging.quality import measure
 from dermabatch.imaging.synthetic import lesion_image
+from dermabatch.manifest import MAX_EVIDENCE, Fusion, parse_manifest
 from dermabatch.taxonomy import CLASSES
 from dermabatch.triage import Triage, assess
 from tests.situations import tiny_manifest

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dermabatch.artifacts import MANIFEST, OUT_OF_DISTRIBUTION, read_artifact
+from dermabatch.artifacts import read_artifact
 from dermabatch.errors import ArtifactRefused
+from dermabatch.manifest import MANIFEST, OUT_OF_DISTRIBUTION
 from dermabatch.out_of_distribution import Detector, read_detector, strangeness
 from tests.familiar import detector, write_familiar_artifact
 from tests.situations import write_artifact

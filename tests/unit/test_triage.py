@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dermabatch.artifacts import MANIFEST, Conformal, Manifest, Prior, parse_manifest
 from dermabatch.imaging.quality import Quality, assessable, measure
 from dermabatch.imaging.synthetic import lesion_image
+from dermabatch.manifest import MANIFEST, Conformal, Manifest, Prior, parse_manifest
 from dermabatch.taxonomy import CLASSES, MALIGNANT
 from dermabatch.triage import Assessment, Triage, assess, calibrated_probabilities, decision_scores
 from tests.familiar import familiar_manifest

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from dermabatch.artifacts import REPORT, Artifact
+from dermabatch.artifacts import Artifact
 from dermabatch.engines import Engine, EngineKind, EngineOutput, load_engine
 from dermabatch.imaging.quality import measure
+from dermabatch.manifest import REPORT
 from dermabatch.out_of_distribution import read_detector, strangeness
 from dermabatch.triage import Triage, assess
 from training.answers import Answers

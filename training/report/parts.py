@@ -8,8 +8,8 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from dermabatch.artifacts import Network, Training
 from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
+from dermabatch.manifest import Network, Training
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
 from training.answers import Answers
 from training.calibrate import Calibration

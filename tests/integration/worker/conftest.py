@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from dermabatch import ledger, model_store
-from dermabatch.artifacts import Fusion, read_artifact
+from dermabatch.artifacts import read_artifact
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.derived import Derived, read_derived
 from dermabatch.engines import load_engine
 from dermabatch.lifecycle import ChunkState
+from dermabatch.manifest import Fusion
 from dermabatch.out_of_distribution import read_detector
 from dermabatch.schema import Chunk, Pack, Prediction
 from dermabatch.shipped import SHIPPED_MODEL

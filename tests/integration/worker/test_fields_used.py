@@ -5,8 +5,8 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from dermabatch.artifacts import Fusion
 from dermabatch.clinical import VALUES, Field
+from dermabatch.manifest import Fusion
 from dermabatch.taxonomy import CLASSES
 from tests.integration.intake.conftest import pictures
 

@@ -13,10 +13,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from dermabatch.artifacts import GOLDEN, MANIFEST, OPENVINO_XML, Artifact, describe_files, read_artifact
+from dermabatch.artifacts import Artifact, read_artifact
 from dermabatch.engines import Engine, EngineKind, EngineOutput, check_golden, choose_engine, load_engine
 from dermabatch.errors import ArtifactRefused, ConfigurationError
 from dermabatch.imaging.synthetic import lesion_image
+from dermabatch.manifest import GOLDEN, MANIFEST, OPENVINO_XML, describe_files
 from dermabatch.shipped import SHIPPED_MODEL
 from dermabatch.triage import calibrated_probabilities
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dermabatch.artifacts import OPENVINO_INT8_BIN, OPENVINO_INT8_XML, FileRecord, Manifest, ReducedPrecision
 from dermabatch.engines.loading import choose_precision
+from dermabatch.manifest import OPENVINO_INT8_BIN, OPENVINO_INT8_XML, FileRecord, Manifest, ReducedPrecision
 from tests.situations import tiny_manifest
 
 EVERYTHING = frozenset({"f32", "bf16", "int8"})

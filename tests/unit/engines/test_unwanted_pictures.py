@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from dermabatch.artifacts import Manifest, OutOfDistribution
 from dermabatch.engines import Engine, load_engine
 from dermabatch.imaging.preprocess import preprocess
 from dermabatch.imaging.quality import measure
 from dermabatch.imaging.synthetic import lesion_image
+from dermabatch.manifest import Manifest, OutOfDistribution
 from dermabatch.out_of_distribution import Detector, read_detector
 from dermabatch.shipped import shipped_or_named
 from dermabatch.triage import Assessment, Triage, assess

@@ -3,7 +3,7 @@
 import numpy as np
 import openvino
 
-from dermabatch.artifacts import OPENVINO_BIN, OPENVINO_XML
+from dermabatch.manifest import OPENVINO_BIN, OPENVINO_XML
 from tests.unit.networks.choices import every_network_in_time
 from training.export import OUTPUTS, openvino_files
 

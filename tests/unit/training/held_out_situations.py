@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dermabatch.artifacts import Conformal, ConformalGroup, Threshold, Thresholds
+from dermabatch.manifest import Conformal, ConformalGroup, Threshold, Thresholds
 from dermabatch.taxonomy import CLASSES
 from training.answers import Answers
 from training.calibrate import Calibration

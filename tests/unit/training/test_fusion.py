@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dermabatch.artifacts import MAX_EVIDENCE
 from dermabatch.clinical import VALUES, Field
+from dermabatch.manifest import MAX_EVIDENCE
 from dermabatch.taxonomy import CLASSES
 from tests.situations import tiny_manifest
 from training.answers import Answers

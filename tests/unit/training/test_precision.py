@@ -5,9 +5,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from dermabatch.artifacts import OPENVINO_INT8_BIN, OPENVINO_INT8_XML, read_artifact
+from dermabatch.artifacts import read_artifact
 from dermabatch.engines import load_engine
 from dermabatch.errors import ArtifactRefused
+from dermabatch.manifest import OPENVINO_INT8_BIN, OPENVINO_INT8_XML
 from dermabatch.taxonomy import CLASSES
 from tests.colour_model import SIZE, fitted_weights, write_colour_model
 from tests.situations import tiny_manifest

@@ -8,7 +8,8 @@ import numpy as np
 import openvino
 import pytest
 
-from dermabatch.artifacts import CARD, GOLDEN, OPENVINO_BIN, OPENVINO_XML, REPORT, WEIGHTS, read_artifact
+from dermabatch.artifacts import read_artifact
+from dermabatch.manifest import CARD, GOLDEN, OPENVINO_BIN, OPENVINO_XML, REPORT, WEIGHTS
 from dermabatch.networks import build
 from dermabatch.networks.weights import load_weights
 from dermabatch.out_of_distribution import read_detector

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from dermabatch.artifacts import Network, Training
+from dermabatch.manifest import Network, Training
 from dermabatch.taxonomy import LESION_CLASSES
 from tests.unit.training import held_out_situations as situations
 from training.evaluate import evaluate
