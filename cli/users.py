@@ -150,6 +150,46 @@ def enable(email_of_user: str, email: str | None, as_json: bool) -> None:
     _report(described, f"{described['email']} is active.", as_json)
 
 
+@users.command("sign-out")
+@_EMAIL
+@_ACTING
+@AS_JSON
+def sign_out(email_of_user: str, email: str | None, as_json: bool) -> None:
+    """End every session of a user, in every browser."""
+    with connected() as (_, sessions), sessions.begin() as session:
+        user = accounts.find_user(session, email_of_user)
+        ended = accounts.end_sessions(session, user, actor=_acting(session, email))
+        described = {**_described(user), "sessions_ended": ended}
+    _report(described, f"{described['email']} is signed out of {ended} browsers.", as_json)
+
+
+@users.command("reset-second-factor")
+@_EMAIL
+@_ACTING
+@AS_JSON
+def reset_second_factor(email_of_user: str, email: str | None, as_json: bool) -> None:
+    """Let a user in who lost the authenticator: with the password alone, until they set up another one."""
+    with connected() as (_, sessions), sessions.begin() as session:
+        user = accounts.find_user(session, email_of_user)
+        accounts.reset_second_factor(session, user, actor=_acting(session, email))
+        described = _described(user)
+    _report(described, f"{described['email']} has no second factor any more.", as_json)
+
+
+@users.command("forget-guesses")
+@_EMAIL
+@_ACTING
+@AS_JSON
+def forget_guesses(email_of_user: str, email: str | None, as_json: bool) -> None:
+    """Let a user try again at once who is held back by wrong passwords, their own or a stranger's."""
+    with connected() as (settings, sessions), sessions.begin() as session:
+        user = accounts.find_user(session, email_of_user)
+        limit = accounts.GuessLimit(_salt(settings))
+        accounts.forget_guesses(session, user, limit, actor=_acting(session, email))
+        described = _described(user)
+    _report(described, f"Wrong passwords of {described['email']} are forgotten.", as_json)
+
+
 @users.command()
 @_EMAIL
 @click.option("--name", required=True, help="What it is for.")

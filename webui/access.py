@@ -62,7 +62,7 @@ def _ask_to_sign_in() -> ResponseReturnValue:
         answer = make_response("", 401)
         answer.headers["HX-Refresh"] = "true"
         return answer
-    return redirect(url_for("security.login", next=here))
+    return redirect(url_for("sign_in.form", next=here))
 
 
 def _note_refusal(asker: Person) -> None:

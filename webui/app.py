@@ -57,7 +57,7 @@ def create_app(
     # The order is that of the checks before a view: number the request, know the person, then judge.
     tracing.install(app, trusted_proxies=settings.trusted_proxies)
     security.configure(app, settings)
-    signing_in.install(app, collaborators.sessions)
+    signing_in.install(app, settings, collaborators.keyring)
     register_pages(app)
     security.install(app, settings)
     presenting.install(app)

@@ -1,6 +1,7 @@
 """Errors become HTTP here and nowhere else: a page for people, JSON (RFC 9457) for programs."""
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Any, Final
 
 import structlog
@@ -22,6 +23,8 @@ from dermabatch.errors import (
     ObjectMissing,
     QuotaExceeded,
     ServiceUnavailable,
+    SignInRefused,
+    TooManyGuesses,
 )
 from webui.tracing import request_id
 
@@ -34,6 +37,8 @@ _STATUS: Final[dict[type[DermabatchError], int]] = {
     ErasedSubject: 410,
     QuotaExceeded: 413,
     InvalidRequest: 400,
+    SignInRefused: 400,
+    TooManyGuesses: 429,
     ImageRejected: 422,
     ArtifactRefused: 422,
     ObjectMissing: 500,
@@ -59,7 +64,7 @@ _OWN_FAULT: Final = "Something went wrong on our side"
 
 _ADVICE: Final = {
     404: "It does not exist, or it belongs to another department. Nothing was changed.",
-    429: "The portal limits how often one person may ask. It works again in a minute.",
+    429: "The portal limits how often one person may ask. Nothing was changed; it works again after the wait.",
     500: "Nothing was half done: what was not confirmed was not kept. Try again, and if it stays, give the request"
     " ID to whoever runs this system.",
     503: "What was stored stays stored, and work in progress goes on by itself. Try again in a minute.",
@@ -119,7 +124,10 @@ def _expected(error: DermabatchError) -> Response:
         log.error("request_failed", code=error.code, error=str(error))
         # What a service said of itself is for the log.
         return problem(status, error.code, _ADVICE[503 if status == 503 else 500])
-    return problem(status, error.code, str(error))
+    answer = problem(status, error.code, str(error))
+    if isinstance(error, TooManyGuesses):
+        answer.headers["Retry-After"] = str(ceil(error.wait.total_seconds()))
+    return answer
 
 
 def _stale_form(_error: CSRFError) -> Response:

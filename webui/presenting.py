@@ -24,13 +24,23 @@ THEME_COOKIE: Final = "theme"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _KILO: Final = 1024
 
+# In this order: Edge and Opera call themselves Chrome too, and Chrome Safari.
+_BROWSERS: Final = (
+    *(("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("FxiOS", "Firefox")),
+    *(("Chrome", "Chrome"), ("CriOS", "Chrome"), ("Safari", "Safari")),
+)
+_SYSTEMS: Final = (
+    *(("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad")),
+    *(("Mac OS", "Mac"), ("CrOS", "ChromeOS"), ("Linux", "Linux")),
+)
+
 
 def install(app: Flask) -> None:
     """Give the templates their filters and the names they use everywhere."""
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     shown = (percent, ago, exactly, clock, duration, file_size, class_name, short, grouped, reason_alone)
-    for presented in (*shown, action_name):
+    for presented in (*shown, action_name, browser_name):
         app.add_template_filter(presented)
     app.context_processor(_everywhere)
     app.url_defaults(_version_of_static_file)
@@ -114,6 +124,13 @@ def short(identifier: str | UUID) -> str:
 def grouped(number: int) -> str:
     """Thousands set apart: `10 015`."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def browser_name(agent: str) -> str:
+    """What a browser says of itself, as people call it: `Firefox on Windows`."""
+    browser = next((name for mark, name in _BROWSERS if mark in agent), "A browser")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), None)
+    return f"{browser} on {system}" if system else browser
 
 
 def theme() -> str | None:

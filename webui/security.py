@@ -35,8 +35,6 @@ _PERMISSIONS = ", ".join(
     f"{feature}=()" for feature in ("camera", "microphone", "geolocation", "browsing-topics")
 )
 
-_SIGN_IN = "security.login"
-
 csrf = CSRFProtect()
 talisman = Talisman()
 
@@ -51,34 +49,23 @@ limiter = Limiter(
 )
 
 
-def _address_and_name() -> str:
-    # Not the name alone: anybody could lock anybody out. Not the address alone: a whole clinic may share one.
-    return f"{get_remote_address()}/{request.form.get('email', '').strip().lower()}"
-
-
 def configure(app: Flask, settings: Settings) -> None:
     """Set every Flask option that has to do with cookies, forms and the size of requests.
 
     Raises:
-        ConfigurationError: a secret of the portal is missing.
+        ConfigurationError: the key of forms is missing.
     """
-    if settings.secret_key is None or settings.password_salt is None:
-        raise ConfigurationError(
-            "The portal needs DERMABATCH_SECRET_KEY and DERMABATCH_PASSWORD_SALT. At least one is missing."
-        )
+    if settings.secret_key is None:
+        raise ConfigurationError("The portal needs DERMABATCH_SECRET_KEY, which is not set.")
     secure = not settings.insecure_cookies
     app.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),
-        SECURITY_PASSWORD_SALT=settings.password_salt.get_secret_value(),
         # `__Host-` cookies cannot be set from a sibling domain; browsers take them only over HTTPS.
         SESSION_COOKIE_NAME="__Host-session" if secure else "session",
         SESSION_COOKIE_SECURE=secure,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        PERMANENT_SESSION_LIFETIME=timedelta(hours=settings.session_hours),
-        # Without this a page that is watched would keep its session alive for ever.
-        SESSION_REFRESH_EACH_REQUEST=False,
-        # A token lives as long as the session it is bound to.
+        # A token lives as long as the cookie it is bound to.
         WTF_CSRF_TIME_LIMIT=None,
         MAX_CONTENT_LENGTH=2**20,
         SEND_FILE_MAX_AGE_DEFAULT=timedelta(days=365),
@@ -109,10 +96,6 @@ def install(app: Flask, settings: Settings) -> None:
     # Before the check for a token, which reads the whole body.
     limiter.init_app(app)
     csrf.init_app(app)
-    sign_in = app.view_functions[_SIGN_IN]
-    for rate, key in (("10 per minute", _address_and_name), ("60 per minute", get_remote_address)):
-        sign_in = limiter.limit(rate, key_func=key, methods=["POST"])(sign_in)  # type: ignore[assignment]
-    app.view_functions[_SIGN_IN] = sign_in
 
 
 def _leave_nothing_behind(answer: Response) -> Response:

@@ -1,92 +1,126 @@
-"""Signing in and out: Flask-Security over `People`, and an audit event for each attempt."""
+"""The browser's side of `dermabatch.accounts`: two cookies, and who is behind them.
+
+`sign-in` holds the token of a stay, `device` that of the browser itself. Flask's own cookie carries the token of forms
+and messages for the next page, and opens nothing.
+"""
 
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Final
 
-from flask import Flask, current_app, session
-from flask_login import current_user, user_logged_out
-from flask_security import LoginForm, MailUtil, Security, user_authenticated
+from flask import Flask, Response, after_this_request, current_app, g, request, session
 
-from dermabatch.accounts import MIN_PASSWORD_LENGTH
-from dermabatch.audit import Action, Outcome
-from dermabatch.database import Sessions
-from webui.audited import note
-from webui.people import People, Person
+from dermabatch import accounts
+from dermabatch.accounts import Opened, Origin, SignInRules
+from dermabatch.accounts.devices import KNOWN_FOR
+from dermabatch.accounts.passwords import hash_of_nobody
+from dermabatch.accounts.tables import WebSession
+from dermabatch.settings import Settings
+from dermabatch.subjects import KeyRing
+from webui.audited import actor_of
+from webui.people import Person
 from webui.portal import portal
 
+_EXTENSION: Final = "dermabatch_sign_in_rules"
+_STAY: Final = "SIGN_IN_COOKIE"
+_DEVICE: Final = "DEVICE_COOKIE"
 
-def install(app: Flask, sessions: Sessions) -> None:
-    """Let people sign in at /sign-in and out at /sign-out."""
-    app.config.update(
-        SECURITY_PASSWORD_HASH="argon2",  # noqa: S106 - a scheme, not a password
-        SECURITY_PASSWORD_SCHEMES=["argon2"],
-        SECURITY_DEPRECATED_PASSWORD_SCHEMES=[],
-        SECURITY_PASSWORD_LENGTH_MIN=MIN_PASSWORD_LENGTH,
-        SECURITY_LOGIN_URL="/sign-in",
-        SECURITY_LOGOUT_URL="/sign-out",
-        SECURITY_POST_LOGIN_VIEW="/",
-        SECURITY_POST_LOGOUT_VIEW="/sign-in",
-        SECURITY_LOGIN_USER_TEMPLATE="sign_in.html",
-        # Whether an address has an account is nobody's business.
-        SECURITY_RETURN_GENERIC_RESPONSES=True,
-        SECURITY_FLASH_MESSAGES=False,
-        SECURITY_MSG_GENERIC_AUTHN_FAILED=("The address or the password is not right.", "error"),
-        # No page of the portal asks for the password again, so that none needs Flask-Security's view for it.
-        SECURITY_FRESHNESS=timedelta(minutes=-1),
-        # Tokens of our own (`dermabatch.accounts`) serve programs.
-        SECURITY_API_ENABLED_METHODS=["session"],
+
+def install(app: Flask, settings: Settings, keyring: KeyRing) -> None:
+    """Let requests know who asks."""
+    app.extensions[_EXTENSION] = SignInRules.from_settings(settings, keyring)
+    # `__Host-` cookies cannot be set from a sibling domain; browsers take them only over HTTPS.
+    prefix = "" if settings.insecure_cookies else "__Host-"
+    app.config.update({_STAY: f"{prefix}sign-in", _DEVICE: f"{prefix}device"})
+    hash_of_nobody()
+
+
+def rules() -> SignInRules:
+    """What this installation demands of who signs in."""
+    found: SignInRules = current_app.extensions[_EXTENSION]
+    return found
+
+
+def origin() -> Origin:
+    """Where the present request comes from."""
+    return Origin(
+        address=request.remote_addr or "unknown",
+        browser=request.user_agent.string,
+        device=request.cookies.get(current_app.config[_DEVICE]),
     )
-    Security(app, People(sessions), login_form=SignInForm, mail_util_cls=Addresses)
-    user_authenticated.connect(_signed_in, app)
-    user_logged_out.connect(_signed_out, app)
 
 
-def people() -> People:
-    """Where the persons of the present application are kept."""
-    return cast(People, current_app.extensions["security"].datastore)
+def stay() -> WebSession | None:
+    """The stay of the present request, complete or half way."""
+    if "stay" not in g:
+        token = request.cookies.get(current_app.config[_STAY])
+        g.stay = _find(token) if token else None
+    found: WebSession | None = g.stay
+    return found
 
 
 def signed_in_person() -> Person | None:
     """Who asks, if they have signed in."""
-    return cast(Person, current_user._get_current_object()) if current_user.is_authenticated else None
+    found = stay()
+    return Person.of(found.user, found.id) if found is not None and found.complete else None
 
 
-class Addresses(MailUtil):
-    """Takes an address for what it is here: a name that `dermabatch.accounts` has accepted.
+def confirm_password(password: str) -> None:
+    """Ask who has signed in for the password again, before they change how they sign in.
 
-    The rules of public mail refuse what hospitals use inside, such as `nurse@ward.local`.
+    Raises:
+        SignInRefused, TooManyGuesses: as `accounts.confirm_password`.
     """
-
-    def normalize(self, email: str) -> str:
-        """The one spelling that is stored."""
-        return email.strip().lower()
-
-
-class SignInForm(LoginForm):
-    """Flask-Security's form; a refused attempt leaves an audit event."""
-
-    def validate(self, **kwargs: Any) -> bool:
-        """Whether address and password fit an active person."""
-        # Nobody stays signed in on a ward's computer.
-        self.remember.data = False
-        accepted = bool(super().validate(**kwargs))
-        if not accepted and self.password.data:
-            _note(Action.SESSION_REFUSED, Outcome.REFUSED, cast(Person | None, self.user))
-        return accepted
+    found = stay()
+    assert found is not None
+    accounts.confirm_password(
+        portal().sessions,
+        rules(),
+        found.user,
+        password=password,
+        origin=origin(),
+        actor=actor_of(signed_in_person()),
+    )
 
 
-def _signed_in(_app: Flask, user: Person, authn_via: list[str], **_: object) -> None:
-    session.permanent = True
-    if authn_via == ["password"]:  # and not after a change of password
-        people().signed_in(user)
-        _note(Action.SESSION_SIGN_IN, Outcome.SUCCESS, user)
+def begin_stay(opened: Opened) -> None:
+    """Give the browser the cookies of a stay; the rest of the request belongs to it."""
+    _forget_the_stay_before()
+    g.stay = _find(opened.token)
+
+    @after_this_request
+    def keep(answer: Response) -> Response:
+        _set(answer, _STAY, opened.token, rules().limits.absolute)
+        if opened.device is not None:
+            _set(answer, _DEVICE, opened.device, KNOWN_FOR)
+        return answer
 
 
-def _signed_out(_app: Flask, user: Person, **_: object) -> None:
-    if user is not None and user.is_authenticated:
-        _note(Action.SESSION_SIGN_OUT, Outcome.SUCCESS, user)
+def leave_stay() -> None:
+    """Take the cookie of an ended stay back; the browser stays a known one."""
+    _forget_the_stay_before()
+
+    @after_this_request
+    def leave(answer: Response) -> Response:
+        answer.delete_cookie(current_app.config[_STAY], **_attributes())
+        return answer
 
 
-def _note(action: Action, outcome: Outcome, person: Person | None) -> None:
+def _forget_the_stay_before() -> None:
+    # Forms of one stay are worth nothing in the next one.
+    session.clear()
+    g.stay = None
+
+
+def _find(token: str) -> WebSession | None:
+    # A page that follows a batch asks by itself, and would keep its stay from ever falling idle.
+    by_itself = "HX-Request" in request.headers
     with portal().sessions.begin() as transaction:
-        note(transaction, action, outcome, person=person)
+        return accounts.find_session(transaction, token, limits=rules().limits, in_use=not by_itself)
+
+
+def _set(answer: Response, which: str, token: str, lasts: timedelta) -> None:
+    answer.set_cookie(current_app.config[which], token, max_age=lasts, **_attributes())
+
+
+def _attributes() -> dict[str, Any]:
+    return {"secure": current_app.config["SESSION_COOKIE_SECURE"], "httponly": True, "samesite": "Lax"}

@@ -7,7 +7,7 @@ picture is worth nothing, and no picture is ever read behind the trail's back.
 import hmac
 from uuid import UUID
 
-from flask import current_app, session
+from flask import current_app
 
 from webui.signing_in import signed_in_person
 
@@ -17,7 +17,7 @@ def ticket_for(image_id: UUID) -> str:
     person = signed_in_person()
     if person is None:
         return ""
-    holder = f"{person.fs_uniquifier}/{session.get('fs_paa')}/{image_id}"
+    holder = f"{person.session_id}/{image_id}"
     key = f"picture-ticket/{current_app.secret_key!s}"
     return hmac.new(key.encode(), holder.encode(), "sha256").hexdigest()[:32]
 

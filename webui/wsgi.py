@@ -2,6 +2,8 @@
 
 from flask import Flask
 
+from dermabatch.database import connect
+from dermabatch.durability import require_durability
 from dermabatch.observability import configure_logging
 from dermabatch.settings import load_settings
 from webui.app import create_app
@@ -11,4 +13,6 @@ def create() -> Flask:
     """The portal of the installation that the environment describes."""
     settings = load_settings()
     configure_logging(settings)
-    return create_app(settings)
+    sessions = connect(settings.database_url.get_secret_value())
+    require_durability(sessions)
+    return create_app(settings, sessions=sessions)

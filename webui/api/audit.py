@@ -42,7 +42,6 @@ def verification(full: bool) -> Verification:
             portal().store,
             settings.verify_key,
             full=full,
-            retired_keys=settings.retired_verify_keys,
         )
         note(session, Action.AUDIT_VERIFY, details={"ok": verdict.ok, "through_seq": verdict.through_seq})
     return verdict

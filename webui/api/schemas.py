@@ -252,6 +252,17 @@ class VerificationQuery(Schema):
     )
 
 
+class Gap(Schema):
+    """Signed events that a restored backup did not hold, accepted by an administrator."""
+
+    first_seq = fields.Integer()
+    last_seq = fields.Integer()
+    signed_at = fields.AwareDateTime()
+    accepted_at = fields.AwareDateTime()
+    accepted_by = fields.String()
+    reason = fields.String()
+
+
 class Verification(Schema):
     """Whether the trail is the one that was written."""
 
@@ -259,9 +270,12 @@ class Verification(Schema):
     events = fields.Integer()
     through_seq = fields.Integer()
     signed_through = fields.Integer()
+    signed_at = fields.AwareDateTime(allow_none=True)
     first_bad_seq = fields.Integer(allow_none=True)
+    changed_after = fields.AwareDateTime(allow_none=True)
     problem = fields.String()
     checkpoints = fields.Integer()
+    gaps = fields.List(fields.Nested(Gap))
     seconds = fields.Float()
 
 

@@ -11,13 +11,18 @@ from webui.pages import (
     help,
     images,
     models,
+    second_factor,
+    sign_in,
     system,
     upload,
     users,
     worklist,
 )
 
-_SUBJECTS = (worklist, batches, upload, batch, images, audit, models, users, account, system, help, frame)
+_SUBJECTS = (
+    *(worklist, batches, upload, batch, images, audit, models, users, system, help, frame),
+    *(sign_in, account, second_factor),
+)
 
 
 def register_pages(app: Flask) -> None:

@@ -1,22 +1,20 @@
-"""One's own account: password, sessions, tokens for programs."""
+"""One's own account: password, sessions, tokens for programs. The second factor has a page of its own."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_security import login_user, logout_user
 from sqlalchemy.orm import Session
 
 from dermabatch import accounts
-from dermabatch.accounts import Scope
+from dermabatch.accounts import Scope, second_factor
 from dermabatch.errors import InvalidRequest, NotFound
 from dermabatch.schema import ApiToken, User
 from webui.access import only_for, person
 from webui.audited import actor_of
 from webui.portal import portal
-from webui.security import limiter
-from webui.signing_in import people
+from webui.signing_in import begin_stay, confirm_password, leave_stay, origin, rules
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 only_for(blueprint)
@@ -31,27 +29,17 @@ def show() -> str:
 
 
 @blueprint.post("/password")
-@limiter.limit("10 per minute")
 def change_password() -> ResponseReturnValue:
-    """Replace one's own password. Other sessions end; this one goes on."""
+    """Replace one's own password. Every stay ends; in this browser a new one begins."""
     form = request.form
-    if not person().verify_and_update_password(form.get("current", "")):
-        raise InvalidRequest("The present password is not right. Nothing was changed.")
+    confirm_password(form.get("current", ""))
     if form.get("new", "") != form.get("again", ""):
         raise InvalidRequest("The new password was not typed the same twice. Nothing was changed.")
-    salt = portal().settings.password_salt
-    assert salt is not None  # checked by `webui.security.configure`
     with portal().sessions.begin() as session:
-        accounts.set_password(
-            session,
-            _own_row(session),
-            form.get("new", ""),
-            salt=salt.get_secret_value(),
-            actor=actor_of(person()),
-        )
-    changed = people().find_user(email=person().email)
-    assert changed is not None  # it is who asks
-    login_user(changed, authn_via=["change"])
+        user = _own_row(session)
+        accounts.set_password(session, user, form.get("new", ""), salt=rules().salt, actor=actor_of(person()))
+        opened = accounts.renew(session, rules(), user, origin=origin())
+    begin_stay(opened)
     flash("Your password is changed. Other sessions of yours have ended.")
     return redirect(url_for("account.show"))
 
@@ -59,10 +47,22 @@ def change_password() -> ResponseReturnValue:
 @blueprint.post("/sign-out-everywhere")
 def sign_out_everywhere() -> ResponseReturnValue:
     """End every session of one's own, on every device."""
-    people().end_sessions(person())
-    # Leaves the event of signing out.
-    logout_user()
-    return redirect(url_for("security.login"))
+    with portal().sessions.begin() as session:
+        accounts.end_sessions(session, _own_row(session), actor=actor_of(person()))
+    leave_stay()
+    return redirect(url_for("sign_in.form"))
+
+
+@blueprint.post("/sessions/<uuid:session_id>/end")
+def end_session(session_id: UUID) -> ResponseReturnValue:
+    """End one's own session in another browser."""
+    with portal().sessions.begin() as session:
+        own = accounts.list_sessions(session, person().id, limits=rules().limits)
+        chosen = next((found for found in own if found.id == session_id), None)
+        if chosen is None:
+            raise NotFound(f"You have no session {session_id}")
+        accounts.end_session(session, chosen, actor=actor_of(person()), signed_out=False)
+    return redirect(url_for("account.show"))
 
 
 @blueprint.post("/tokens")
@@ -97,11 +97,15 @@ def _page(secret: str | None = None) -> str:
     with portal().sessions.begin() as session:
         user = _own_row(session)
         tokens = accounts.list_tokens(session, user)
+        sessions = accounts.list_sessions(session, user.id, limits=rules().limits)
+        enrolled = second_factor.is_enrolled(session, user.id)
     scopes = [scope for scope in Scope if accounts.has_role(user, *accounts.ROLES_FOR_SCOPE[scope])]
     return render_template(
         "account.html",
         user=user,
         tokens=tokens,
+        sessions=sessions,
+        enrolled=enrolled,
         scopes=scopes,
         token_days=TOKEN_DAYS,
         secret=secret,

@@ -71,7 +71,6 @@ def verify() -> str:
             collaborators.store,
             collaborators.settings.verify_key,
             full="full" in request.form,
-            retired_keys=collaborators.settings.retired_verify_keys,
         )
         note(
             session,
@@ -119,7 +118,6 @@ def _exported() -> Iterator[bytes]:
             session,
             collaborators.store,
             collaborators.settings.verify_key,
-            retired_keys=collaborators.settings.retired_verify_keys,
         )
 
 

@@ -8,12 +8,13 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from dermabatch import accounts
-from dermabatch.accounts import ADMINISTRATOR, ROLES
+from dermabatch.accounts import ADMINISTRATOR, ROLES, second_factor
 from dermabatch.errors import Conflict, NotFound
 from dermabatch.schema import Department, User
 from webui.access import only_for, person
 from webui.audited import actor_of
 from webui.portal import portal
+from webui.signing_in import rules
 
 blueprint = Blueprint("users", __name__, url_prefix="/users")
 only_for(blueprint, ADMINISTRATOR)
@@ -25,7 +26,8 @@ def index() -> str:
     with portal().sessions.begin() as session:
         users = accounts.list_users(session)
         departments = session.scalars(sa.select(Department).order_by(Department.name)).all()
-    return render_template("users.html", users=users, departments=departments, roles=ROLES)
+        enrolled = second_factor.enrolled(session)
+    return render_template("users.html", users=users, departments=departments, roles=ROLES, enrolled=enrolled)
 
 
 @blueprint.post("")
@@ -40,7 +42,7 @@ def create() -> ResponseReturnValue:
             password=form.get("password", ""),
             roles=form.getlist("roles"),
             department=accounts.find_department(session, form.get("department", "")),
-            salt=_salt(),
+            salt=rules().salt,
             actor=actor_of(person()),
         )
     return redirect(url_for("users.index"))
@@ -68,7 +70,7 @@ def set_password(user_id: UUID) -> ResponseReturnValue:
             session,
             _find(session, user_id),
             request.form.get("password", ""),
-            salt=_salt(),
+            salt=rules().salt,
             actor=actor_of(person()),
         )
     return redirect(url_for("users.index"))
@@ -92,14 +94,35 @@ def enable(user_id: UUID) -> ResponseReturnValue:
     return redirect(url_for("users.index"))
 
 
+@blueprint.post("/<uuid:user_id>/sign-out")
+def sign_out(user_id: UUID) -> ResponseReturnValue:
+    """End somebody's sessions, in every browser."""
+    with portal().sessions.begin() as session:
+        accounts.end_sessions(session, _find(session, user_id), actor=actor_of(person()))
+    return redirect(url_for("users.index"))
+
+
+@blueprint.post("/<uuid:user_id>/second-factor/reset")
+def reset_second_factor(user_id: UUID) -> ResponseReturnValue:
+    """Let somebody in who lost their authenticator; their sessions end."""
+    if user_id == person().id:
+        raise Conflict("Remove your own second factor under your account, or ask another administrator.")
+    with portal().sessions.begin() as session:
+        accounts.reset_second_factor(session, _find(session, user_id), actor=actor_of(person()))
+    return redirect(url_for("users.index"))
+
+
+@blueprint.post("/<uuid:user_id>/forget-guesses")
+def forget_guesses(user_id: UUID) -> ResponseReturnValue:
+    """Let somebody try again at once who was held back by wrong passwords."""
+    with portal().sessions.begin() as session:
+        limit = accounts.GuessLimit(rules().salt)
+        accounts.forget_guesses(session, _find(session, user_id), limit, actor=actor_of(person()))
+    return redirect(url_for("users.index"))
+
+
 def _find(session: Session, user_id: UUID) -> User:
     user = session.get(User, user_id)
     if user is None:
         raise NotFound(f"There is no user {user_id}")
     return user
-
-
-def _salt() -> str:
-    salt = portal().settings.password_salt
-    assert salt is not None  # checked by `webui.security.configure`
-    return salt.get_secret_value()

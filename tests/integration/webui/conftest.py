@@ -20,9 +20,10 @@ class Browser:
         token = _TOKEN.search(self.get(form_on).text)[1]
         return self.client.post(path, data={**(data or {}), "csrf_token": token}, **kwargs)
 
-    def sign_in(self, email, password=PASSWORD, *, next_page=""):
+    def sign_in(self, email, password=PASSWORD, *, next_page="", address="127.0.0.1"):
         page = f"/sign-in?next={next_page}" if next_page else "/sign-in"
-        return self.post(page, {"email": email, "password": password}, form_on="/sign-in")
+        form = {"email": email, "password": password}
+        return self.post(page, form, form_on="/sign-in", environ_base={"REMOTE_ADDR": address})
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from dermabatch import model_store
+from dermabatch import audit, model_store
 from dermabatch.audit import Chainer
 from dermabatch.triage import Triage
-from tests.situations import PASSWORD, File, gate_result, person, write_artifact
+from tests.situations import PASSWORD, TESTS, File, gate_result, person, write_artifact
 
 
 @pytest.fixture
@@ -90,6 +90,30 @@ def test_a_changed_event_is_named(administrator, chained, database):
     assert 'href="/audit/events/2"' in page
 
 
+def test_an_accepted_gap_stands_on_the_page_of_every_verification(
+    administrator, chained, sessions, settings, object_store, database
+):
+    chained()
+    with database.sessions("postgres").begin() as session:
+        session.execute(sa.text("ALTER TABLE audit_events DISABLE TRIGGER USER"))
+        session.execute(sa.text("DELETE FROM audit_events WHERE seq > 1"))
+    with sessions.begin(auditor=True) as session:
+        restored = audit.find_restored(session, object_store, settings.verify_key)
+        audit.accept_restored(
+            session,
+            object_store,
+            restored,
+            signing_key=settings.signing_key,
+            actor=TESTS,
+            reason="the <b>disk</b> failed",
+        )
+    for form in ({}, {"full": "1"}):
+        page = administrator.post("/audit/verify", form).text
+        assert "The chain holds" in page
+        assert "were lost when a backup was restored" in page
+        assert "the &lt;b&gt;disk&lt;/b&gt; failed" in page
+
+
 def test_the_trail_is_exported_as_a_file(administrator, chained):
     chained()
     lines = administrator.get("/audit/export.jsonl").data.splitlines()
@@ -159,6 +183,7 @@ def test_staff_read_models_and_change_none(nurse, publish, hospital):
     digest = publish(hospital.installer)
     page = nurse.get(f"/models/{digest}")
     assert "card.md of tiny-2" in page.text
+    assert "0 epochs, seed 1<" in page.text
     assert "Activate this model" not in page.text
     assert nurse.post(f"/models/{digest}/activate").status_code == 403
 
@@ -192,8 +217,9 @@ def test_a_short_first_password_is_refused(administrator):
     assert "at least 12 characters" in answer.text
 
 
-def test_roles_are_given_and_taken(administrator, nurse, hospital):
+def test_roles_are_given_and_taken(administrator, signed_in, hospital):
     administrator.post(f"/users/{hospital.nurse}/roles", {"roles": ["administrator"]})
+    nurse = signed_in("nurse@hospital.example")
     assert nurse.get("/audit").status_code == 200
     assert nurse.get("/batches").status_code == 403
 

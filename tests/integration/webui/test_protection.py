@@ -10,15 +10,15 @@ from tests.integration.webui.conftest import Browser
 from tests.situations import File
 from webui.app import create_app
 
-_FREE_FOR_ALL = {"static", "security.login", "frame.health"}
+_FREE_FOR_ALL = {"static", "sign_in.form", "frame.health"}
 _FOR_ADMINISTRATORS = ("/audit", "/users", "/system")
 
 
 def _rules(app, method):
     """Rules of pages, each with a path that fits it."""
     for rule in app.url_map.iter_rules():
-        of_a_page = rule.endpoint not in _FREE_FOR_ALL and not rule.endpoint.startswith("security.")
-        if method in rule.methods and of_a_page and not rule.rule.startswith(("/api", "/fs-static")):
+        of_a_page = rule.endpoint not in _FREE_FOR_ALL
+        if method in rule.methods and of_a_page and not rule.rule.startswith("/api"):
             values = {
                 name: uuid4() if "uuid" in str(converter) else 1 for name, converter in _arguments(rule)
             }
