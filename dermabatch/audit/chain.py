@@ -67,7 +67,7 @@ class Walk:
     """How far a chain holds.
 
     `events` were walked and `checkpoints` were known; `last` is the last event that fits, `signed` the last
-    that a checkpoint vouches for. Where all is well `problem` is empty. Otherwise it is a sentence, and
+    that a signature vouches for. Where all is well `problem` is empty. Otherwise it is a sentence, and
     `first_bad_seq` the first event that does not fit, unless the problem is not with an event.
     """
 
@@ -102,14 +102,17 @@ def walk(
     def stopped(first_bad_seq: int | None = None, problem: str = "") -> Walk:
         return Walk(last.seq - start.seq, len(checkpoints), last, signed, first_bad_seq, problem)
 
-    for seq, fields, stored in events:
+    remaining = iter(events)
+    for event in remaining:
+        seq = event.seq
         if seq > last.seq + 1:
             return stopped(last.seq + 1, f"{_name(last.seq + 1, seq - 1)} missing")
         if seq <= last.seq:
             return stopped(seq, f"event {seq} stands where event {last.seq + 1} belongs")
-        link = Link(seq, event_hash(last.hash, seq, fields))
-        if link.hash != stored:
-            return stopped(seq, f"event {seq} does not fit its hash: it was changed, inserted or moved")
+        link = Link(seq, event_hash(last.hash, seq, event.fields))
+        if link.hash != event.hash:
+            deed = _deed(last, event, next(remaining, None))
+            return stopped(seq, f"event {seq} does not fit its hash: {deed}")
         if checkpoints.get(seq, link.hash) != link.hash:
             return stopped(
                 signed.seq + 1,
@@ -130,6 +133,23 @@ def walk(
         )
     progress(last.seq - start.seq)
     return stopped()
+
+
+def _deed(last: Link, event: ChainedEvent, following: ChainedEvent | None) -> str:
+    """What was done to an event that does not fit, as far as the event that follows it can tell."""
+
+    def follows(previous: bytes, seq: int) -> bool:
+        return following is not None and event_hash(previous, seq, following.fields) == following.hash
+
+    if follows(event.hash, event.seq + 1):
+        return "what it says was changed"
+    if follows(event_hash(last.hash, event.seq, event.fields), event.seq + 1):
+        return "the hash itself was changed"
+    if follows(last.hash, event.seq):
+        return "it was inserted or moved here, before the event that belongs here"
+    if follows(event.hash, event.seq + 2):
+        return "the event before it was deleted, and those after that were numbered anew"
+    return "it was changed, inserted or moved"
 
 
 def _name(first: int, last: int) -> str:

@@ -1,12 +1,11 @@
 """Signed checkpoints: what the chain's end was at a moment, kept where no database administrator reaches."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -16,59 +15,55 @@ from dermabatch.errors import CheckpointRefused
 from dermabatch.objects import ObjectStore
 
 PREFIX: Final = "audit/checkpoints/"
-_KEY: Final = re.compile(re.escape(PREFIX) + r"(\d{20})\.json")
+_KEY: Final = re.compile(re.escape(PREFIX) + r"\d{6}/(\d{20})\.json")
 
 # The installation's key signs model manifests too. This word keeps one from being taken for the other.
 _KIND: Final = "dermabatch-audit-checkpoint-1"
 
-TrustedKeys: TypeAlias = Mapping[str, Ed25519PublicKey]
-"""Public keys by their id: the present one and those it has replaced."""
+# Objects are named by how far they are from here, because a listing begins with the smallest name: the newest
+# checkpoint is the first one listed, however many there are.
+_FARTHEST: Final = 10**20 - 1
 
 
-def key_id(public_key: bytes) -> str:
-    """Names a raw Ed25519 public key: the first 16 hex digits of its SHA-256."""
-    return hashlib.sha256(public_key).hexdigest()[:16]
+class End(NamedTuple):
+    """An end of the chain, and when it was signed."""
 
-
-def trust(*public_keys: bytes) -> TrustedKeys:
-    """The keys, 32 raw bytes each, whose signature counts."""
-    return {key_id(key): Ed25519PublicKey.from_public_bytes(key) for key in public_keys}
+    link: Link
+    signed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One signed end of the chain."""
+    """One signed end of the chain, in one chapter of the trail (`chapters`)."""
 
+    chapter: int
     link: Link
     signed_at: datetime
-    key_id: str
     signature: bytes
 
-    def verify(self, keys: TrustedKeys) -> None:
+    @property
+    def end(self) -> End:
+        return End(self.link, self.signed_at)
+
+    def verify(self, key: Ed25519PublicKey) -> None:
         """
         Raises:
-            CheckpointRefused: none of these keys signed it.
+            CheckpointRefused: this key did not sign it.
         """
-        key = keys.get(self.key_id)
-        if key is None:
-            raise CheckpointRefused(
-                f"checkpoint {self.link.seq} is signed with an unknown key: {self.key_id!r}"
-            )
         try:
-            key.verify(self.signature, _statement(self.link, self.signed_at, self.key_id))
+            key.verify(self.signature, _statement(self.chapter, self.link, self.signed_at))
         except InvalidSignature:
             raise CheckpointRefused(f"the signature of checkpoint {self.link.seq} is false") from None
 
     def to_json(self) -> str:
         """The form kept in the storage and in exports: the signed statement and its signature."""
-        statement = json.loads(_statement(self.link, self.signed_at, self.key_id))
-        return _canonical({**statement, "signature": self.signature.hex()})
+        statement = json.loads(_statement(self.chapter, self.link, self.signed_at))
+        return canonical({**statement, "signature": self.signature.hex()})
 
 
-def sign(link: Link, *, signed_at: datetime, key: Ed25519PrivateKey) -> Checkpoint:
+def sign(chapter: int, link: Link, *, signed_at: datetime, key: Ed25519PrivateKey) -> Checkpoint:
     """State under `key` that the chain ended in `link` at `signed_at`."""
-    name = key_id(key.public_key().public_bytes_raw())
-    return Checkpoint(link, signed_at, name, key.sign(_statement(link, signed_at, name)))
+    return Checkpoint(chapter, link, signed_at, key.sign(_statement(chapter, link, signed_at)))
 
 
 def from_json(text: str | bytes) -> Checkpoint:
@@ -79,56 +74,80 @@ def from_json(text: str | bytes) -> Checkpoint:
     """
     try:
         said = json.loads(text)
-        signed_at = datetime.fromisoformat(said["time"])
         return Checkpoint(
-            Link(int(said["seq"]), bytes.fromhex(said["hash"])),
-            signed_at.astimezone(UTC),
-            str(said["key"]),
-            bytes.fromhex(said["signature"]),
+            int(said["chapter"]), read_link(said), read_time(said["time"]), bytes.fromhex(said["signature"])
         )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CheckpointRefused(f"a checkpoint cannot be read: {error!r}") from None
 
 
-def object_key(seq: int) -> str:
-    """Where the storage keeps the checkpoint of this event; in the order of `seq`."""
-    return f"{PREFIX}{seq:020d}.json"
+def object_key(chapter: int, seq: int) -> str:
+    """Where the storage keeps the checkpoint of this event."""
+    return f"{_folder(chapter)}{_FARTHEST - seq:020d}.json"
 
 
-def stored_seqs(store: ObjectStore) -> Iterator[int]:
-    """The events that have a checkpoint in the storage, ascending."""
-    for entry in store.list(PREFIX):
+def stored_seqs(store: ObjectStore, chapter: int) -> Iterator[int]:
+    """The events that have a checkpoint in the storage, from the newest on."""
+    for entry in store.list(_folder(chapter)):
         match = _KEY.fullmatch(entry.key)
         if match:
-            yield int(match[1])
+            yield _FARTHEST - int(match[1])
 
 
-def load(store: ObjectStore, seq: int, keys: TrustedKeys) -> Checkpoint:
+def load(store: ObjectStore, chapter: int, seq: int, key: Ed25519PublicKey) -> Checkpoint:
     """
     Raises:
-        CheckpointRefused: the object is no checkpoint of this event, or not signed with one of the keys.
+        CheckpointRefused: the object is no checkpoint of this event, or not signed with this key.
     """
-    checkpoint = from_json(store.get(object_key(seq)))
-    if checkpoint.link.seq != seq:
+    checkpoint = from_json(store.get(object_key(chapter, seq)))
+    if (checkpoint.chapter, checkpoint.link.seq) != (chapter, seq):
         raise CheckpointRefused(
-            f"expected checkpoint {seq} under its key, found checkpoint {checkpoint.link.seq}"
+            f"expected checkpoint {seq} of chapter {chapter} under its key,"
+            f" found checkpoint {checkpoint.link.seq} of chapter {checkpoint.chapter}"
         )
-    checkpoint.verify(keys)
+    checkpoint.verify(key)
     return checkpoint
 
 
-def newest(store: ObjectStore, keys: TrustedKeys) -> Checkpoint | None:
-    """The checkpoint that reaches furthest. Raises as `load` does."""
-    last = max(stored_seqs(store), default=None)
-    return None if last is None else load(store, last, keys)
+def newest(store: ObjectStore, chapter: int, key: Ed25519PublicKey) -> Checkpoint | None:
+    """The checkpoint of a chapter that reaches furthest, with one listing and one read. Raises as `load` does."""
+    last = next(stored_seqs(store, chapter), None)
+    return None if last is None else load(store, chapter, last, key)
 
 
-def _statement(link: Link, signed_at: datetime, key: str) -> bytes:
-    time = signed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return _canonical(
-        {"kind": _KIND, "seq": link.seq, "hash": link.hash.hex(), "time": time, "key": key}
-    ).encode()
+UNREADABLE: Final = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading a signed statement may raise that is something else."""
 
 
-def _canonical(document: Mapping[str, object]) -> str:
+def canonical(document: Mapping[str, object]) -> str:
+    """The one spelling that is signed."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def spell_link(link: Link) -> dict[str, object]:
+    """A link as signed statements hold it."""
+    return {"seq": link.seq, "hash": link.hash.hex()}
+
+
+def read_link(said: Mapping[str, Any]) -> Link:
+    """Reverse `spell_link`."""
+    return Link(int(said["seq"]), bytes.fromhex(said["hash"]))
+
+
+def spell_time(time: datetime) -> str:
+    """A time as signed statements hold it: UTC, microseconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def read_time(text: str) -> datetime:
+    """Reverse `spell_time`."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _folder(chapter: int) -> str:
+    return f"{PREFIX}{chapter:06d}/"
+
+
+def _statement(chapter: int, link: Link, signed_at: datetime) -> bytes:
+    said = {"kind": _KIND, "chapter": chapter, **spell_link(link), "time": spell_time(signed_at)}
+    return canonical(said).encode()

@@ -21,6 +21,12 @@ class Action(StrEnum):
     SESSION_SIGN_IN = "session.sign_in"
     SESSION_SIGN_OUT = "session.sign_out"
     SESSION_REFUSED = "session.refused"
+    SESSION_HALF_WAY = "session.half_way"  # the password was right, the second factor is missing
+    SESSION_ENDED = "session.ended"  # from elsewhere: another browser, an administrator
+    SECOND_FACTOR_PREPARED = "second_factor.prepared"
+    SECOND_FACTOR_ENROLLED = "second_factor.enrolled"
+    SECOND_FACTOR_RECOVERY_CODES = "second_factor.recovery_codes"
+    SECOND_FACTOR_REMOVED = "second_factor.removed"
 
     BATCH_UPLOAD = "batch.upload"
     BATCH_VIEW = "batch.view"
@@ -43,6 +49,8 @@ class Action(StrEnum):
     AUDIT_VIEW = "audit.view"
     AUDIT_EXPORT = "audit.export"
     AUDIT_VERIFY = "audit.verify"
+    AUDIT_KEY_REPLACED = "audit.key_replaced"
+    AUDIT_RESTORE_ACCEPTED = "audit.restore_accepted"
 
     DEPARTMENT_CREATED = "department.created"
     USER_CREATED = "user.created"

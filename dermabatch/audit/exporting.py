@@ -1,31 +1,32 @@
 """The trail as a file that anybody can verify who has the public key, without this installation.
 
-JSON Lines. The first line holds the checkpoint under which the export was made, each further line one event
-with its fields as they are hashed (`chain`) and its hash. The last event is the one that the checkpoint
-signed.
+JSON Lines: first the format, then every chapter, then every checkpoint that counts, then one event a line with its
+fields as they are hashed (`chain`) and its hash. The last event is the one that the newest checkpoint signed.
 """
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain as joined
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from dermabatch.audit import checkpoints
+from dermabatch.audit import chapters as audit_chapters
+from dermabatch.audit import checkpoints, evidence
 from dermabatch.audit.chain import FIELDS, GENESIS, ChainedEvent, Progress, nowhere, walk
+from dermabatch.audit.chapters import Chapter
 from dermabatch.audit.checkpoints import Checkpoint
+from dermabatch.audit.evidence import Evidence
 from dermabatch.audit.reading import demand_auditor, stream
 from dermabatch.audit.verification import Verification, conclude
 from dermabatch.errors import CheckpointRefused, Conflict, InvalidRequest
 from dermabatch.objects import ObjectStore
 
-_FORMAT: Final = "dermabatch-audit-export-1"
+_FORMAT: Final = "dermabatch-audit-export-2"
 
 
-def export(
-    session: Session, store: ObjectStore, verify_key: bytes, *, retired_keys: Sequence[bytes] = ()
-) -> Iterator[bytes]:
+def export(session: Session, store: ObjectStore, verify_key: bytes) -> Iterator[bytes]:
     """The lines of an export: every event up to the newest checkpoint, which is at most a minute old.
 
     Args:
@@ -33,50 +34,76 @@ def export(
 
     Raises, with the first line:
         Conflict: nothing has been signed yet.
-        CheckpointRefused: the newest checkpoint is not signed with one of the keys.
+        CheckpointRefused: what the storage holds was not signed for this trail.
     """
     demand_auditor(session)
-    newest = checkpoints.newest(store, checkpoints.trust(verify_key, *retired_keys))
-    if newest is None:
+    chapters, found = evidence.signed(session, store, trusted=[verify_key])
+    known = evidence.of(chapters, found)
+    if known.newest is None:
         raise Conflict(
             "No event has been signed yet: the first checkpoint is made within a minute of the first event."
         )
-    yield _header_line(newest)
-    for event in stream(session, last=newest.link.seq):
+    yield _line({"format": _FORMAT})
+    yield from (_line({"chapter": chapter.to_json()}) for chapter in chapters)
+    yield from (_line({"checkpoint": checkpoint.to_json()}) for checkpoint in found)
+    for event in stream(session, last=known.newest.link.seq):
         yield _event_line(event)
 
 
 def verify_export(
-    lines: Iterable[bytes],
-    public_key: bytes,
-    *,
-    retired_keys: Sequence[bytes] = (),
-    progress: Progress = lambda _: None,
+    lines: Iterable[bytes], public_key: bytes, *, progress: Progress = lambda _: None
 ) -> Verification:
     """Verify an export with nothing but the installation's public key, 32 raw bytes."""
     started = time.perf_counter()
     numbered = enumerate(lines, start=1)
+    known = Evidence([], [])
     try:
-        checkpoint = _read_header(numbered)
-        checkpoint.verify(checkpoints.trust(public_key, *retired_keys))
-        signed = {checkpoint.link.seq: checkpoint.link.hash}
-        walked = walk(
-            _read_events(numbered, last=checkpoint.link.seq),
-            start=GENESIS,
-            checkpoints=signed,
-            progress=progress,
-        )
+        known, first_event = _read_signed(numbered, public_key)
+        last = known.newest.link.seq if known.newest else 0
+        events = _read_events(joined(first_event, numbered), last=last)
+        walked = walk(events, start=GENESIS, checkpoints=known.hashes, progress=progress)
     except (CheckpointRefused, InvalidRequest) as error:
         walked = nowhere(str(error))
-    return conclude(walked, started)
+    return conclude(walked, known, started)
+
+
+_Numbered = Iterator[tuple[int, bytes]]
+
+
+def _read_signed(numbered: _Numbered, public_key: bytes) -> tuple[Evidence, list[tuple[int, bytes]]]:
+    """Everything before the events, and the line of the first event, which was read to find the end of it."""
+    _, first = next(numbered, (1, b""))
+    if first != _line({"format": _FORMAT}):
+        raise InvalidRequest(f"Expected a file that begins with the format {_FORMAT}. Received another one.")
+    chapters: list[Chapter] = []
+    found: list[Checkpoint] = []
+    first_event: list[tuple[int, bytes]] = []
+    for number, line in numbered:
+        said = _read_json(number, line)
+        if "chapter" in said:
+            chapters.append(audit_chapters.from_json(str(said["chapter"])))
+            expected = _line({"chapter": chapters[-1].to_json()})
+        elif "checkpoint" in said:
+            found.append(checkpoints.from_json(str(said["checkpoint"])))
+            expected = _line({"checkpoint": found[-1].to_json()})
+        else:
+            first_event.append((number, line))
+            break
+        if line != expected:
+            raise InvalidRequest(f"line {number} is not as it was exported")
+    if not chapters:
+        raise InvalidRequest("Expected at least one chapter of the trail. Received none.")
+    audit_chapters.verify(chapters, trusted=[public_key])
+    keys = {chapter.number: chapter.key for chapter in chapters}
+    for checkpoint in found:
+        if checkpoint.chapter not in keys:
+            raise CheckpointRefused(f"checkpoint {checkpoint.link.seq} stands in no chapter")
+        checkpoint.verify(keys[checkpoint.chapter])
+    return evidence.of(chapters, found), first_event
 
 
 def _line(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
-
-
-def _header_line(checkpoint: Checkpoint) -> bytes:
-    return _line({"format": _FORMAT, "checkpoint": checkpoint.to_json()})
 
 
 def _event_line(event: ChainedEvent) -> bytes:
@@ -84,18 +111,7 @@ def _event_line(event: ChainedEvent) -> bytes:
     return _line({"seq": event.seq, **said, "hash": event.hash.hex()})
 
 
-def _read_header(numbered: Iterator[tuple[int, bytes]]) -> Checkpoint:
-    _, line = next(numbered, (1, b""))
-    header = _read_json(1, line)
-    if header.get("format") != _FORMAT:
-        raise InvalidRequest(f"Expected a file that begins with the format {_FORMAT}. Received another one.")
-    checkpoint = checkpoints.from_json(str(header.get("checkpoint")))
-    if _header_line(checkpoint) != line:
-        raise InvalidRequest("line 1 is not as it was exported")
-    return checkpoint
-
-
-def _read_events(numbered: Iterator[tuple[int, bytes]], *, last: int) -> Iterator[ChainedEvent]:
+def _read_events(numbered: Iterable[tuple[int, bytes]], *, last: int) -> Iterator[ChainedEvent]:
     for number, line in numbered:
         event = _read_event(number, line)
         if event.seq > last:

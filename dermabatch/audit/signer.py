@@ -8,10 +8,14 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
-from dermabatch.audit import checkpoints
-from dermabatch.audit.chain import GENESIS
+from dermabatch.audit import chapters, checkpoints, evidence
+from dermabatch.audit.appending import append
+from dermabatch.audit.chain import GENESIS, Link
+from dermabatch.audit.chapters import Chapter, key_id
 from dermabatch.audit.checkpoints import Checkpoint
+from dermabatch.audit.events import Action, Actor, ActorKind, Event, Outcome
 from dermabatch.audit.tables import AuditCheckpoint
 from dermabatch.audit.verification import walk_since
 from dermabatch.database import Sessions
@@ -19,6 +23,7 @@ from dermabatch.errors import AuditChainBroken, CheckpointRefused, ObjectExists,
 from dermabatch.objects import ObjectStore
 
 _RETRY_SECONDS = 5.0
+_ACTOR = Actor(None, ActorKind.SERVICE, "audit signer")
 
 _log = structlog.get_logger(__name__)
 
@@ -27,12 +32,13 @@ class Signer:
     """Extends the row of checkpoints: each vouches for the events since the one before.
 
     A chain that does not agree with the newest checkpoint is never signed over. Otherwise whoever rewrote it,
-    or restored an old copy, would find his version confirmed a minute later.
+    or restored an old copy, would find his version confirmed a minute later. What is newest the storage is asked
+    each time: another signer may have been faster, or an administrator may have accepted a restore.
 
     Args:
         sessions: of the role dermabatch_chainer.
-        key: the installation's.
-        retired_keys: public keys that signed earlier checkpoints.
+        key: the installation's. Where it is new, the signer opens a chapter with it.
+        retired_keys: public keys that it has replaced.
     """
 
     def __init__(
@@ -46,8 +52,8 @@ class Signer:
         self._sessions = sessions
         self._store = store
         self._key = key
-        self._trusted = checkpoints.trust(key.public_key().public_bytes_raw(), *retired_keys)
-        self._last: Checkpoint | None = None
+        self._public_key = key.public_key().public_bytes_raw()
+        self._trusted = (self._public_key, *retired_keys)
 
     def run(self, stop: threading.Event, every_seconds: float) -> None:
         """Sign soon, then regularly, until told to stop. What fails is logged and tried again."""
@@ -69,24 +75,48 @@ class Signer:
             AuditChainBroken: the chain does not hold, or is not the one signed before.
             CheckpointRefused: the newest checkpoint in the storage is not ours.
         """
-        previous = self._last = self._last or checkpoints.newest(self._store, self._trusted)
         with self._sessions.begin(auditor=True) as session:
-            walked = walk_since(session, previous)
-        if walked.problem:
-            raise AuditChainBroken(walked.problem)
-        if walked.last == (previous.link if previous else GENESIS):
+            known = evidence.newest(session, self._store, trusted=self._trusted)
+            walked = walk_since(session, known.newest)
+            if walked.problem:
+                raise AuditChainBroken(walked.problem)
+            signed = known.newest.link if known.newest else GENESIS
+            if walked.last == signed == GENESIS:
+                return None
+            chapter = self._chapter(session, known.chapters, signed)
+        if walked.last == signed:
             return None
-        self._last = self._put(checkpoints.sign(walked.last, signed_at=datetime.now(UTC), key=self._key))
-        self._note(self._last)
-        return self._last
+        now = datetime.now(UTC)
+        checkpoint = self._put(checkpoints.sign(chapter.number, walked.last, signed_at=now, key=self._key))
+        self._note(checkpoint)
+        return checkpoint
 
-    def _put(self, checkpoint: Checkpoint) -> Checkpoint:
-        seq = checkpoint.link.seq
+    def _chapter(self, session: Session, known: Sequence[Chapter], signed: Link) -> Chapter:
+        """The chapter of this signer's key; opened, where the key is new."""
+        if known and known[-1].public_key == self._public_key:
+            return known[-1]
+        opened = chapters.opening(
+            known, opened_at=datetime.now(UTC), key=self._key, kept=signed, resumed=signed
+        )
         try:
-            self._store.put(checkpoints.object_key(seq), checkpoint.to_json().encode(), if_absent=True)
+            chapters.put(self._store, opened)
         except ObjectExists:
             # Another signer was faster, or this one lost the answer to its own write.
-            existing = checkpoints.load(self._store, seq, self._trusted)
+            return self._chapter(session, chapters.load(self._store, trusted=self._trusted), signed)
+        if known:
+            keys = {"key": key_id(self._public_key), "replaced": key_id(known[-1].public_key)}
+            append(session, Event(Action.AUDIT_KEY_REPLACED, Outcome.SUCCESS, actor=_ACTOR, details=keys))
+        return opened
+
+    def _put(self, checkpoint: Checkpoint) -> Checkpoint:
+        chapter, seq = checkpoint.chapter, checkpoint.link.seq
+        try:
+            self._store.put(
+                checkpoints.object_key(chapter, seq), checkpoint.to_json().encode(), if_absent=True
+            )
+        except ObjectExists:
+            # Another signer was faster, or this one lost the answer to its own write.
+            existing = checkpoints.load(self._store, chapter, seq, self._key.public_key())
             if existing.link != checkpoint.link:
                 raise AuditChainBroken(f"checkpoint {seq} in the storage signed another chain") from None
             return existing
@@ -94,10 +124,10 @@ class Signer:
 
     def _note(self, checkpoint: Checkpoint) -> None:
         row = insert(AuditCheckpoint).values(
+            chapter=checkpoint.chapter,
             seq=checkpoint.link.seq,
             hash=checkpoint.link.hash,
             signed_at=checkpoint.signed_at,
-            key_id=checkpoint.key_id,
             signature=checkpoint.signature,
         )
         with self._sessions.begin() as session:

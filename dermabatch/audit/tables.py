@@ -1,4 +1,5 @@
-"""The tables of the trail. Who may do what to them stands in the migration `0002_audit`.
+"""The tables of the trail. Who may do what to them stands in the migrations `0002_audit` and
+`0005_audit_chapters`.
 
 Nothing here refers to another table: the trail outlives what it speaks of, and appending waits for nobody's
 lock.
@@ -78,8 +79,8 @@ class AuditCheckpoint(Base):
 
     __tablename__ = "audit_checkpoints"
 
+    chapter: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
     hash: Mapped[bytes]
     signed_at: Mapped[datetime]
-    key_id: Mapped[str]
     signature: Mapped[bytes]

@@ -1,17 +1,17 @@
 """Proof that the trail is the one that was written: hashes inside the database, signatures outside it."""
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from dermabatch.audit import checkpoints
+from dermabatch.audit import evidence
 from dermabatch.audit.chain import GENESIS, Link, Progress, Walk, nowhere, walk
-from dermabatch.audit.checkpoints import Checkpoint, TrustedKeys
+from dermabatch.audit.chapters import Gap
+from dermabatch.audit.checkpoints import End
+from dermabatch.audit.evidence import Evidence
 from dermabatch.audit.reading import demand_auditor, link_at, stream, tail
-from dermabatch.audit.tables import AuditCheckpoint
 from dermabatch.errors import CheckpointRefused
 from dermabatch.objects import ObjectStore
 
@@ -21,17 +21,22 @@ class Verification:
     """The outcome of a verification.
 
     `events` were walked and `checkpoints` compared; the chain holds `through_seq`, and signatures vouch for
-    it `signed_through`. Where it does not hold, `problem` says so in a sentence and `first_bad_seq` names the
-    first event that does not fit, if the problem is with an event.
+    it `signed_through`, the newest of them given `signed_at`. Where it does not hold, `problem` says so in a
+    sentence, `first_bad_seq` names the first event that does not fit, if the problem is with an event, and
+    `changed_after` the last moment at which a signature proved that event. `gaps` are what an administrator accepted
+    as lost in a restore.
     """
 
     ok: bool
     events: int
     through_seq: int
     signed_through: int
+    signed_at: datetime | None
     first_bad_seq: int | None
+    changed_after: datetime | None
     problem: str
     checkpoints: int
+    gaps: tuple[Gap, ...]
     seconds: float
 
 
@@ -41,7 +46,6 @@ def verify(
     verify_key: bytes,
     *,
     full: bool = False,
-    retired_keys: Sequence[bytes] = (),
     progress: Progress = lambda _: None,
 ) -> Verification:
     """Verify the trail against its hashes and its signed checkpoints.
@@ -51,7 +55,7 @@ def verify(
 
     Args:
         session: opened with `auditor=True`, so that it sees every event.
-        verify_key: the installation's Ed25519 public key; `retired_keys` are those it has replaced.
+        verify_key: the installation's present Ed25519 public key. It vouches for those it has replaced.
         progress: called now and then with the number of events walked so far.
 
     Raises:
@@ -59,23 +63,25 @@ def verify(
     """
     demand_auditor(session)
     started = time.perf_counter()
-    trusted = checkpoints.trust(verify_key, *retired_keys)
+    known, walked = Evidence([], []), None
     try:
-        walked = None if full else walk_since(session, checkpoints.newest(store, trusted), progress)
+        if not full:
+            known = evidence.newest(session, store, trusted=[verify_key])
+            walked = walk_since(session, known.newest, progress)
         if walked is None or walked.problem:
             # Only the whole walk names the first event that does not fit.
-            signed = _every_checkpoint(session, store, trusted)
-            walked = walk(stream(session), start=GENESIS, checkpoints=signed, progress=progress)
+            known = evidence.everything(session, store, trusted=[verify_key])
+            walked = walk(stream(session), start=GENESIS, checkpoints=known.hashes, progress=progress)
     except CheckpointRefused as error:
-        return conclude(nowhere(str(error)), started)
-    return conclude(walked, started)
+        walked = nowhere(str(error))
+    return conclude(walked, known, started)
 
 
-def walk_since(session: Session, checkpoint: Checkpoint | None, progress: Progress = lambda _: None) -> Walk:
-    """Walk the table from the event of a checkpoint, that event included, to its end."""
-    if checkpoint is None:
+def walk_since(session: Session, end: End | None, progress: Progress = lambda _: None) -> Walk:
+    """Walk the table from the event of a signed end, that event included, to its own end."""
+    if end is None or end.link == GENESIS:
         return walk(stream(session), start=GENESIS, checkpoints={}, progress=progress)
-    before = checkpoint.link.seq - 1
+    before = end.link.seq - 1
     start = link_at(session, before)
     if start is None:
         # The walk itself says which is missing: the end from here on, or the one event it begins with.
@@ -83,55 +89,25 @@ def walk_since(session: Session, checkpoint: Checkpoint | None, progress: Progre
     return walk(
         stream(session, first=start.seq + 1),
         start=start,
-        checkpoints={checkpoint.link.seq: checkpoint.link.hash},
+        checkpoints={end.link.seq: end.link.hash},
         progress=progress,
     )
 
 
-def conclude(walked: Walk, started: float) -> Verification:
+def conclude(walked: Walk, known: Evidence, started: float) -> Verification:
     """A walk as a verdict; `started` is what `time.perf_counter()` said before it."""
+    changed_after = None if walked.first_bad_seq is None else known.proven_at(walked.first_bad_seq)
+    since = f" (after {changed_after:%Y-%m-%d %H:%M:%S} UTC)" if changed_after else ""
     return Verification(
         ok=not walked.problem,
         events=walked.events,
         through_seq=walked.last.seq,
         signed_through=walked.signed.seq,
+        signed_at=known.newest.signed_at if known.newest else None,
         first_bad_seq=walked.first_bad_seq,
-        problem=walked.problem,
+        changed_after=changed_after,
+        problem=walked.problem and walked.problem + since,
         checkpoints=walked.checkpoints,
+        gaps=known.gaps,
         seconds=time.perf_counter() - started,
     )
-
-
-def _every_checkpoint(session: Session, store: ObjectStore, trusted: TrustedKeys) -> Mapping[int, bytes]:
-    """The signed hashes by `seq`.
-
-    The rows save fetching every object, and nothing more: a row that is missing or not signed is fetched, and
-    a row without an object means that somebody deleted from the storage. The order of reading matters: rows
-    are written after their objects, and objects after their events, so that a checkpoint made meanwhile
-    raises no alarm.
-    """
-    rows = checkpoint_rows(session)
-    stored = list(checkpoints.stored_seqs(store))
-    lost = min(rows.keys() - set(stored), default=None)
-    if lost is not None:
-        raise CheckpointRefused(f"checkpoint {lost} is missing from the storage")
-    return {
-        seq: (_signed_row(rows, seq, trusted) or checkpoints.load(store, seq, trusted)).link.hash
-        for seq in stored
-    }
-
-
-def checkpoint_rows(session: Session) -> Mapping[int, Checkpoint]:
-    """The checkpoints that the database holds, by `seq`; their signatures are not yet verified."""
-    rows = session.scalars(sa.select(AuditCheckpoint))
-    return {
-        row.seq: Checkpoint(Link(row.seq, row.hash), row.signed_at, row.key_id, row.signature) for row in rows
-    }
-
-
-def _signed_row(rows: Mapping[int, Checkpoint], seq: int, trusted: TrustedKeys) -> Checkpoint | None:
-    try:
-        rows[seq].verify(trusted)
-    except (KeyError, CheckpointRefused):
-        return None
-    return rows[seq]

@@ -184,13 +184,13 @@ def test_the_chain_is_signed_only_when_it_has_grown(trail):
     signed = trail.grow(3)
     assert signed.link.seq == 3
     assert trail.chainer.signer.sign() is None
-    assert list(checkpoints.stored_seqs(trail.store)) == [3]
+    assert list(checkpoints.stored_seqs(trail.store, 1)) == [3]
 
 
 def test_a_signer_that_lost_the_answer_of_the_storage_takes_up_its_own_checkpoint(trail):
     first = trail.grow(3)
     trail.tamper("DELETE FROM audit_checkpoints")
-    trail.store.delete(checkpoints.object_key(3))
+    trail.store.delete(checkpoints.object_key(1, 3))
     again = trail.new_chainer().signer.sign()
     assert again.link == first.link
     assert trail.new_chainer().signer.sign() is None
@@ -202,7 +202,7 @@ def test_two_signers_at_the_same_end_make_one_checkpoint(trail):
     with ThreadPoolExecutor(4) as pool:
         signed = list(pool.map(lambda _: trail.new_chainer().signer.sign(), range(4)))
     assert {checkpoint.link.seq for checkpoint in signed if checkpoint} == {3}
-    assert list(checkpoints.stored_seqs(trail.store)) == [3]
+    assert list(checkpoints.stored_seqs(trail.store, 1)) == [3]
 
 
 def test_the_scheduler_chains_within_a_second_and_signs_by_the_clock(trail, running):

@@ -1,11 +1,13 @@
 import base64
 import json
+import os
+import socket
 
 import pytest
 from click.testing import CliRunner
 
 from cli.main import dermabatch
-from dermabatch.errors import Conflict, InvalidRequest, NotAllowed
+from dermabatch.errors import ConfigurationError, Conflict, InvalidRequest, NotAllowed
 from tests.situations import open_hospital
 
 
@@ -15,6 +17,7 @@ def command(monkeypatch, services, trail):
     environment = services.environment("web", trail.database.name) | {
         "DERMABATCH_S3_BUCKET": "tests",
         "DERMABATCH_VERIFY_KEY": base64.b64encode(trail.verify_key).decode(),
+        "DERMABATCH_SIGNING_KEY": base64.b64encode(trail.signing_key).decode(),
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -91,6 +94,67 @@ def test_an_export_is_proved_by_another_command_with_the_key_alone(command, sign
     assert command("verify-export", file, "--public-key", key)[0] == 0
     file.write_bytes(file.read_bytes().replace(b"image.view", b"image.edit", 1))
     assert command("verify-export", file, "--public-key", key)[0] == 1
+
+
+def test_an_auditor_needs_no_setting_no_database_and_no_storage(command, signed_trail, tmp_path, monkeypatch):
+    file, key = tmp_path / "trail.jsonl", tmp_path / "key.txt"
+    key.write_text(base64.b64encode(signed_trail.verify_key).decode())
+    command("export", "--out", file)
+    for name in [name for name in os.environ if name.startswith("DERMABATCH_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(socket, "socket", None)
+    code, output = command("verify-export", file, "--public-key", key)
+    assert (code, output.count("30")) == (0, 3)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-5]))
+    code, output = command("verify-export", file, "--public-key", key)
+    assert code == 1
+    assert "events 26 to 30 are missing at the end, though checkpoint 30 signed them" in output
+
+
+@pytest.fixture
+def cut_trail(trail, command):
+    """An older database was restored: of 30 signed events the last five are gone. There is an administrator."""
+    open_hospital(trail.database.sessions("web"))
+    trail.write(30)
+    trail.grow()
+    trail.tamper("DELETE FROM audit_events WHERE seq > (SELECT max(seq) - 5 FROM audit_events)")
+    return trail
+
+
+def test_an_administrator_accepts_a_restore_and_it_is_shown_ever_after(command, cut_trail):
+    assert command("verify")[0] == 1
+    words = ("--user", "admin@hospital.example", "--reason", "disk failed", "--yes")
+    code, output = command("accept-restore", *words)
+    assert code == 0
+    assert output.startswith("Gap: events 1 to ")
+    code, output = command("verify")
+    assert code == 0
+    assert "Gap: events 1 to " in output
+    assert "disk failed" in output
+    with pytest.raises(Conflict):
+        command("accept-restore", *words)
+
+
+def test_nobody_accepts_a_restore_without_being_asked_or_allowed(command, cut_trail):
+    with pytest.raises(NotAllowed):
+        command("accept-restore", "--user", "nurse@hospital.example", "--reason", "r", "--yes")
+    # Nothing on standard input: the question gets no answer.
+    assert command("accept-restore", "--user", "admin@hospital.example", "--reason", "r")[0] == 1
+    assert command("verify")[0] == 1
+
+
+def test_a_restore_is_not_accepted_with_another_key_than_the_present_one(command, cut_trail, monkeypatch):
+    monkeypatch.setenv("DERMABATCH_SIGNING_KEY", base64.b64encode(b"o" * 32).decode())
+    with pytest.raises(ConfigurationError, match="one pair"):
+        command("accept-restore", "--user", "admin@hospital.example", "--reason", "r", "--yes")
+
+
+def test_the_rates_are_measured_on_services_of_their_own(command):
+    code, output = command("bench", "--writers", 4, "--events", 20, "--json")
+    report = json.loads(output)
+    assert (code, report["committed"], report["rolled_back"]) == (0, 72, 8)
+    assert report["append_rate"] > 0 < report["verify_rate"]
 
 
 def test_an_export_overwrites_nothing(command, signed_trail, tmp_path):

@@ -5,9 +5,8 @@ The trail has 30 events, and checkpoints at the events 10, 20 and 30.
 
 import pytest
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from dermabatch.audit import checkpoints, verify
+from dermabatch.audit import AuditCheckpoint, chapters, checkpoints, verify
 from dermabatch.audit.chain import FIELDS, GENESIS, event_hash
 from dermabatch.audit.reading import stream
 from dermabatch.errors import AuditChainBroken, CheckpointRefused, NotAllowed
@@ -24,6 +23,23 @@ RESTORE = (
 )
 
 
+class Watched:
+    """A storage that notes what is read, and of listings what is looked at."""
+
+    def __init__(self, store, reads):
+        self._store = store
+        self._reads = reads
+
+    def get(self, key):
+        self._reads.append(key)
+        return self._store.get(key)
+
+    def list(self, prefix):
+        for number, entry in enumerate(self._store.list(prefix)):
+            assert number < 1, "a quick look lists no further than the first"
+            yield entry
+
+
 def rewrite(trail, statement):
     """Tamper as somebody does who knows how the chain is built: afterwards every hash fits."""
     with trail.owner_with_the_walls_down() as session:
@@ -33,6 +49,11 @@ def rewrite(trail, statement):
             previous = event_hash(previous, event.seq, event.fields)
             hashes.append({"seq": event.seq, "hash": previous})
         session.execute(sa.text("UPDATE audit_events SET hash = :hash WHERE seq = :seq"), hashes)
+
+
+def rows_of_checkpoints(trail):
+    with trail.database.sessions("web").begin() as session:
+        return session.scalars(sa.select(AuditCheckpoint)).all()
 
 
 def renumber(trail, *, above, by, before="SELECT 1", after="SELECT 1"):
@@ -72,12 +93,23 @@ def test_an_edit_of_any_column_is_found(signed_trail):
         "hash": "sha256(hash)",
         "recorded_at": "recorded_at + interval '1 microsecond'",
     }
-    # From the end on, so that each edit becomes the first that does not fit.
-    for seq, (column, value) in zip(range(29, 0, -1), edits.items(), strict=False):
+    # From the end on, so that each edit becomes the first that does not fit; the event after it is untouched.
+    for seq, (column, value) in zip(range(28, 0, -2), edits.items(), strict=False):
         signed_trail.tamper(f"UPDATE audit_events SET {column} = {value} WHERE seq = {seq}")
         found = signed_trail.verify()
         assert (found.ok, found.first_bad_seq) == (False, seq), column
-        assert f"event {seq} does not fit its hash" in found.problem
+        deed = "the hash itself was changed" if column == "hash" else "what it says was changed"
+        assert found.problem.startswith(f"event {seq} does not fit its hash: {deed}")
+
+
+def test_since_when_is_told_by_the_signature_that_still_found_it_whole(signed_trail):
+    signed_at = {row.seq: row.signed_at for row in rows_of_checkpoints(signed_trail)}
+    signed_trail.tamper(EDIT.format(15))
+    found = signed_trail.verify()
+    assert found.changed_after == signed_at[20]
+    assert found.problem.endswith(f" (after {signed_at[20]:%Y-%m-%d %H:%M:%S} UTC)")
+    signed_trail.tamper("DELETE FROM audit_events WHERE seq > 12")
+    assert signed_trail.verify().changed_after == signed_at[20]
 
 
 def test_a_time_outside_the_calendar_is_found(signed_trail):
@@ -88,19 +120,23 @@ def test_a_time_outside_the_calendar_is_found(signed_trail):
 def test_a_deletion_is_found(signed_trail):
     signed_trail.tamper("DELETE FROM audit_events WHERE seq = 15")
     found = signed_trail.verify()
-    assert (found.first_bad_seq, found.problem) == (15, "event 15 is missing")
+    assert (found.first_bad_seq, found.problem[:19]) == (15, "event 15 is missing")
 
 
 def test_a_deletion_hidden_by_new_numbers_is_found(signed_trail):
     renumber(signed_trail, above=15, by=-1, before="DELETE FROM audit_events WHERE seq = 15")
-    assert signed_trail.verify().first_bad_seq == 15
+    found = signed_trail.verify()
+    assert found.first_bad_seq == 15
+    assert "the event before it was deleted" in found.problem
 
 
 def test_an_insertion_is_found(signed_trail):
     copy = f"SELECT 15, {COLUMNS}, hash FROM audit_events WHERE seq = 3"
     insert = f"INSERT INTO audit_events (seq, {COLUMNS}, hash) {copy}"
     renumber(signed_trail, above=14, by=1, after=insert)
-    assert signed_trail.verify().first_bad_seq == 15
+    found = signed_trail.verify()
+    assert found.first_bad_seq == 15
+    assert "it was inserted or moved here" in found.problem
 
 
 def test_an_insertion_before_the_first_event_is_found(signed_trail):
@@ -198,18 +234,18 @@ def test_a_spoilt_chain_is_never_signed_over(signed_trail, spoil):
         chainer.run_once()
         with pytest.raises(AuditChainBroken):
             chainer.signer.sign()
-    assert list(checkpoints.stored_seqs(signed_trail.store)) == [10, 20, 30]
+    assert list(checkpoints.stored_seqs(signed_trail.store, 1)) == [30, 20, 10]
 
 
 def test_a_checkpoint_missing_from_the_storage_is_found(signed_trail):
-    signed_trail.store.delete(checkpoints.object_key(20))
+    signed_trail.store.delete(checkpoints.object_key(1, 20))
     found = signed_trail.verify()
-    assert (found.ok, found.problem) == (False, "checkpoint 20 is missing from the storage")
+    assert (found.ok, found.problem) == (False, "checkpoint 20 of chapter 1 is missing from the storage")
 
 
 def test_a_false_checkpoint_in_the_storage_is_found(signed_trail):
-    content = signed_trail.store.get(checkpoints.object_key(30)).replace(b'"seq":30', b'"seq":31')
-    signed_trail.store.put(checkpoints.object_key(31), content)
+    content = signed_trail.store.get(checkpoints.object_key(1, 30)).replace(b'"seq":30', b'"seq":31')
+    signed_trail.store.put(checkpoints.object_key(1, 31), content)
     found = signed_trail.verify(full=False)
     assert (found.ok, found.problem) == (False, "the signature of checkpoint 31 is false")
     with pytest.raises(CheckpointRefused):
@@ -225,15 +261,22 @@ def test_without_the_rows_of_the_checkpoints_the_storage_tells(signed_trail, los
     assert (found.ok, found.checkpoints, found.signed_through) == (True, 3, 30)
 
 
-def test_after_a_change_of_keys_old_and_new_checkpoints_count(signed_trail):
-    old_key = signed_trail.verify_key
-    signed_trail.signing_key = b"n" * 32
-    signed_trail.verify_key = Ed25519PrivateKey.from_private_bytes(b"n" * 32).public_key().public_bytes_raw()
-    signed_trail.chainer = signed_trail.new_chainer(retired_keys=[old_key])
-    signed_trail.grow(10)
-    found = signed_trail.verify(retired_keys=[old_key])
-    assert (found.ok, found.checkpoints, found.signed_through) == (True, 4, 40)
-    assert "unknown key" in signed_trail.verify().problem
+def test_a_storage_that_lost_everything_is_found_at_a_quick_look_too(signed_trail):
+    for prefix in (chapters.PREFIX, checkpoints.PREFIX):
+        for entry in signed_trail.store.list(prefix):
+            signed_trail.store.delete(entry.key)
+    found = signed_trail.verify(full=False)
+    assert (found.ok, found.problem) == (False, "every checkpoint is missing from the storage")
+
+
+def test_a_quick_look_reads_the_same_few_objects_however_long_the_trail_is(signed_trail):
+    reads = []
+    store = Watched(signed_trail.store, reads)
+    for _ in range(2):
+        with signed_trail.database.sessions("web").begin(auditor=True) as session:
+            assert verify(session, store, signed_trail.verify_key).ok
+        signed_trail.grow(10)
+    assert [key.split("/")[1] for key in reads] == ["chapters", "checkpoints"] * 2
 
 
 def test_a_departments_session_cannot_verify_because_it_sees_holes(signed_trail):

@@ -8,26 +8,42 @@ from sqlalchemy.exc import DBAPIError
 
 COLUMNS = "recorded_at, action, outcome, actor_kind, source, details"
 VALUES = "clock_timestamp(), 'image.view', 'success', 'service', 'tests', '{}'"
-FORGED_CHECKPOINT = "INSERT INTO audit_checkpoints VALUES (31, '', clock_timestamp(), '', '')"
+FORGED_CHECKPOINT = "INSERT INTO audit_checkpoints VALUES (1, 31, '', clock_timestamp(), '')"
 FORGED_PENDING = f"INSERT INTO audit_pending ({COLUMNS}) VALUES ({VALUES})"
 
+PROGRAMS = ("web", "worker", "chainer", "trainer")
 TABLES = ("audit_pending", "audit_events", "audit_checkpoints")
-COLUMN_OF = {"audit_pending": "source", "audit_events": "source", "audit_checkpoints": "key_id"}
+COLUMN_OF = {"audit_pending": "source", "audit_events": "source", "audit_checkpoints": "signature"}
 CHANGES_OF_ROWS = ("UPDATE {table} SET {column} = ''", "DELETE FROM {table}", "TRUNCATE {table}")
 CHANGES_OF_TABLES = (
     "DROP TABLE {table}",
     "ALTER TABLE {table} DISABLE TRIGGER append_only",
+    "ALTER TABLE {table} DISABLE TRIGGER ALL",
     "ALTER TABLE {table} ENABLE REPLICA TRIGGER append_only",
     "ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
     "ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",
     "DROP TRIGGER append_only ON {table}",
     "CREATE POLICY all_welcome ON {table} USING (true) WITH CHECK (true)",
+    "CREATE RULE silence AS ON INSERT TO {table} DO INSTEAD NOTHING",
+    "ALTER TABLE {table} RENAME TO elsewhere",
+    "ALTER TABLE {table} OWNER TO CURRENT_USER",
+    "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE",
+    "COPY {table} FROM PROGRAM 'true'",
 )
 CHANGES_OF_FUNCTIONS = (
     "DROP FUNCTION append_audit",
     "CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     "CREATE FUNCTION public.append_audit() RETURNS void LANGUAGE sql AS ''",
+    "CREATE OR REPLACE FUNCTION demand_audit_order() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     "ALTER FUNCTION append_audit SECURITY INVOKER",
+)
+WAYS_AROUND = (
+    "SET session_replication_role = replica",
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+    "ALTER ROLE CURRENT_USER BYPASSRLS",
+    "SET ROLE dermabatch_owner",
+    "GRANT dermabatch_owner TO CURRENT_USER",
+    "CREATE EVENT TRIGGER quiet ON sql_drop EXECUTE FUNCTION refuse_audit_change()",
 )
 
 
@@ -57,16 +73,23 @@ def answer(database, role, *statements):
 def is_refusal(reason):
     return any(
         words in reason
-        for words in ("permission denied", "must be owner", "append-only", "row-level security")
+        for words in (
+            *("permission denied", "must be owner", "append-only", "row-level security"),
+            *("must be superuser", "must be able to SET ROLE"),
+        )
     )
 
 
-@pytest.mark.parametrize("role", ["web", "worker", "chainer"])
+@pytest.mark.parametrize("role", PROGRAMS)
 def test_no_program_changes_the_trail(signed_trail, role):
-    statements = [*changes(TABLES, CHANGES_OF_ROWS, CHANGES_OF_TABLES), *CHANGES_OF_FUNCTIONS]
+    statements = [
+        *changes(TABLES, CHANGES_OF_ROWS, CHANGES_OF_TABLES),
+        *(*CHANGES_OF_FUNCTIONS, *WAYS_AROUND),
+    ]
     if role == "chainer":
-        # Taking what it has chained is its work.
+        # Taking what it has chained is its work, and with that goes the right to lock the table.
         statements.remove("DELETE FROM audit_pending")
+        statements.remove("LOCK TABLE audit_pending IN ACCESS EXCLUSIVE MODE")
     obeyed = [text for text in statements if not is_refusal(answer(signed_trail.database, role, text))]
     assert obeyed == []
 
@@ -92,13 +115,13 @@ def test_a_session_that_calls_itself_a_replica_is_stopped_too(signed_trail):
     assert "at its end" in answer(signed_trail.database, "postgres", replica, forged_event(40))
 
 
-@pytest.mark.parametrize("role", ["web", "worker", "owner"])
+@pytest.mark.parametrize("role", ["web", "worker", "trainer", "owner"])
 def test_only_the_chainer_writes_events_and_checkpoints(signed_trail, role):
-    for forged in (forged_event(31), FORGED_CHECKPOINT):
+    for forged in (forged_event(15), forged_event(31), forged_event(40), FORGED_CHECKPOINT):
         assert is_refusal(answer(signed_trail.database, role, forged))
 
 
-@pytest.mark.parametrize("role", ["web", "worker", "chainer"])
+@pytest.mark.parametrize("role", PROGRAMS)
 def test_nobody_appends_past_the_function(trail, role):
     assert is_refusal(answer(trail.database, role, FORGED_PENDING))
 
@@ -131,7 +154,7 @@ def test_only_the_programs_may_append(database):
     ]
 
 
-@pytest.mark.parametrize("role", ["web", "worker"])
+@pytest.mark.parametrize("role", ["web", "worker", "trainer"])
 def test_what_waits_is_read_by_the_chainer_alone(trail, role):
     assert is_refusal(answer(trail.database, role, "SELECT FROM audit_pending"))
 
