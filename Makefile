@@ -1,4 +1,4 @@
-# make demo | test | check | long | help. Everything is installed into .venv; nothing else on the machine changes.
+# make demo | test | check | long | faults | help. Everything is installed into .venv; nothing else on the machine changes.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -8,7 +8,7 @@ SYNC := UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --quiet --compile-bytecode
 IMAGES ?=
 DEMO_ARGS ?=
 
-.PHONY: help demo test check long bench install install-demo format clean
+.PHONY: help demo test check long faults bench install install-demo format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,10 +17,13 @@ demo: install-demo ## Start the whole system with sample images; IMAGES=DIR take
 	@$(RUN)/dermabatch demo $(if $(IMAGES),--images "$(IMAGES)") $(DEMO_ARGS)
 
 test: install ## Run the suite against real PostgreSQL, Redis and S3 (at most 15 minutes on 2 cores)
-	@$(RUN)/python -m pytest -m "not long" tests
+	@$(RUN)/python -m pytest -m "not long" --ignore=tests/faults tests
 
 long: install ## Run what takes longer than `make test` allows
-	@$(RUN)/python -m pytest -m long tests
+	@$(RUN)/python -m pytest -m long --ignore=tests/faults tests
+
+faults: install ## Break every part of the system and show that nothing is lost (at most 45 minutes on 2 cores)
+	@$(RUN)/python -m pytest --timeout=900 tests/faults
 
 check: install ## Lint, types and the arrows between the packages
 	@$(RUN)/ruff check .

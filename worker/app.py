@@ -13,6 +13,7 @@ from dermabatch.audit import Action, Actor, ActorKind, Outcome, append
 from dermabatch.audit import Event as AuditEvent
 from dermabatch.cores import available_cores
 from dermabatch.database import Sessions, connect
+from dermabatch.durability import require_durability
 from dermabatch.engines import load_engine
 from dermabatch.errors import ArtifactRefused, DermabatchError, ObjectMissing, ServiceUnavailable
 from dermabatch.imaging.sandbox import DecoderPool
@@ -22,6 +23,7 @@ from dermabatch.out_of_distribution import read_detector
 from dermabatch.queue import create_app
 from dermabatch.settings import Settings, load_settings
 from dermabatch.subjects import KeyRing
+from worker.hints import HintConsumer
 from worker.leases import LeaseKeeper
 from worker.pipeline import Pipeline
 from worker.serving import ServedModel, Serving
@@ -40,6 +42,7 @@ def main() -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     actor = Actor(id=None, kind=ActorKind.SERVICE, source=f"worker {name}")
     sessions = connect(settings.database_url.get_secret_value(), pool_size=settings.worker_slots + 2)
+    require_durability(sessions)
     store = S3ObjectStore.from_settings(settings)
     stopping = Event()
     # Decoders are forked before any framework is loaded: TensorFlow does not survive a fork.
@@ -84,6 +87,7 @@ def _warm_up(serving: Serving) -> None:
 def _serve(settings: Settings, pipeline: Pipeline, stopping: Event, name: str) -> int:
     """Work until told to stop. What lay in the queue while no worker ran is found like everything else."""
     app = create_app(settings)
+    app.conf.worker_consumer = HintConsumer
     register(app, pipeline, stopping)
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     worker = app.Worker(
@@ -114,8 +118,7 @@ def _serving(settings: Settings, sessions: Sessions, store: ObjectStore, actor: 
             retired_keys=settings.retired_verify_keys,
         )
         engine = load_engine(artifact.folder, artifact.manifest, settings.engine, settings.precision)
-        detector = read_detector(artifact)
-        return ServedModel(artifact, engine, settings.engine, settings.precision, detector)
+        return ServedModel(artifact, engine, read_detector(artifact), settings.engine, settings.precision)
 
     def refuse(digest: str, refusal: ArtifactRefused) -> None:
         log.error("model_refused", model=digest, reason=str(refusal))

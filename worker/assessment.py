@@ -13,7 +13,6 @@ from dermabatch.derived import Derived
 from dermabatch.errors import DecoderDied, ImageRejected
 from dermabatch.imaging.decoded import Decoded
 from dermabatch.imaging.sandbox import DecoderPool
-from dermabatch.out_of_distribution import strangeness
 from dermabatch.saliency import saliency_grids
 from dermabatch.triage import Assessment, assess
 from worker.opening import Picture
@@ -76,7 +75,7 @@ def _assess(
         model.artifact.manifest,
         [image.quality for image in images],
         [clinical[image_id] for image_id in decoded],
-        strangeness=strangeness(output.embedding, model.detector),
+        strangeness=model.detector.strangeness(output.embedding),
     )
     grids = saliency_grids(output.cam)
     return {

@@ -133,7 +133,7 @@ def _serve(
     # Decoders first: loading TensorFlow before a fork hangs.
     with DecoderPool(1) as decoders:
         engine = load_engine(artifact.folder, artifact.manifest, engine_kind, precision)
-        model = ServedModel(artifact, engine, engine_kind, precision, read_detector(artifact))
+        model = ServedModel(artifact, engine, read_detector(artifact), engine_kind, precision)
         pipe.send("ready")
         while True:
             try:

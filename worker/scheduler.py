@@ -1,4 +1,5 @@
-"""The scheduler: finds work left behind, wakes workers, chains and signs the audit trail.
+"""The scheduler: finds work left behind, wakes workers, erases again whom a restored backup brought back, chains and
+signs the audit trail.
 
 Any number may run: sweeping is idempotent and skips locked rows, and one chainer at a time holds an advisory lock.
 """
@@ -7,6 +8,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -15,36 +17,41 @@ import structlog
 from dermabatch import ledger
 from dermabatch.audit import Actor, ActorKind, Chainer
 from dermabatch.database import Sessions, connect
+from dermabatch.durability import require_durability
+from dermabatch.erasures import replay_erasures
 from dermabatch.errors import ConfigurationError, DermabatchError, ServiceUnavailable
 from dermabatch.intake import collect_orphans
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.observability import configure_logging
 from dermabatch.queue import WakeUp
 from dermabatch.settings import Settings, load_settings
+from dermabatch.subjects import KeyRing
 
 log = structlog.get_logger(__name__)
 
-_ORPHANS_EVERY_SECONDS = 60
+_TIDY_EVERY_SECONDS = 60
 _ACTOR = Actor(None, ActorKind.SERVICE, "scheduler")
 
 
 @dataclass
 class Sweeper:
-    """Looks for lapsed leases, waiting chunks and broken-off uploads."""
+    """Looks for lapsed leases, waiting chunks, broken-off uploads and erased patients who came back."""
 
     sessions: Sessions
     store: ObjectStore
     wake_up: WakeUp
-    orphans_due: float = field(default=0.0)
+    keyring: KeyRing
+    tidy_due: float = field(default=0.0)
 
     def sweep(self) -> None:
         """One round. What fails is logged and done in the next round."""
         try:
             self._return_lapsed()
             self._wake_workers()
-            if time.monotonic() >= self.orphans_due:
+            if time.monotonic() >= self.tidy_due:
+                replay_erasures(sessions=self.sessions, store=self.store, keyring=self.keyring, actor=_ACTOR)
                 collect_orphans(sessions=self.sessions, store=self.store, actor=_ACTOR)
-                self.orphans_due = time.monotonic() + _ORPHANS_EVERY_SECONDS
+                self.tidy_due = time.monotonic() + _TIDY_EVERY_SECONDS
         except ServiceUnavailable as error:
             log.warning("sweep_failed", error=str(error), remedy="tried again in the next round")
 
@@ -82,7 +89,12 @@ def run(settings: Settings, stop: Event) -> None:
         retired_keys=settings.retired_verify_keys,
         checkpoint_seconds=settings.checkpoint_seconds,
     )
-    sweeper = Sweeper(connect(settings.database_url.get_secret_value()), store, WakeUp(settings))
+    sweeper = Sweeper(
+        connect(settings.database_url.get_secret_value()),
+        store,
+        WakeUp(settings),
+        KeyRing(settings.master_key),
+    )
     with ThreadPoolExecutor(1, thread_name_prefix="chainer") as threads:
         chaining = threads.submit(chainer.run, stop)
         # Half a scheduler would go unnoticed: if either part ends, both end, and the supervisor starts both again.
@@ -105,6 +117,8 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = load_settings()
     configure_logging(settings)
+    with closing(connect(settings.database_url.get_secret_value())) as sessions:
+        require_durability(sessions)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

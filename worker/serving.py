@@ -25,15 +25,15 @@ class ServedModel:
         self,
         artifact: Artifact,
         engine: Engine,
+        detector: Detector,
         engine_kind: EngineKind,
         precision: PrecisionChoice = "auto",
-        detector: Detector | None = None,
     ) -> None:
         self.artifact = artifact
         self.engine = engine
+        self.detector = detector
         self.engine_kind = engine_kind
         self.precision = precision
-        self.detector = detector
         self.users = 0
         self.replaced = False
 

@@ -20,6 +20,7 @@ import structlog
 from cronsim import CronSim, CronSimError
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from dermabatch.database import Sessions, connect
 from dermabatch.errors import ConfigurationError, DermabatchError, ServiceUnavailable
@@ -33,9 +34,9 @@ JOB = "training"
 LOG = "log.txt"
 
 _LOOK_EVERY_SECONDS = 30
-_CATCH_UP = timedelta(hours=24)
+CATCH_UP = timedelta(hours=24)
 """A host that was down at the moment trains when it is back; one that is new does not train for last week."""
-_MOST_STARTS = 3
+MOST_STARTS = 3
 """Of one day's job that went down with its host: a job that takes the host down must not do so for ever."""
 
 # Any number works; it must only be ours. Whoever holds it runs the job of the day, or none.
@@ -80,10 +81,15 @@ class TrainingSchedule:
             settings.training_recipe,
         )
 
+    def last_time(self, now: datetime) -> datetime:
+        """When a job was to start, the last time until now."""
+        last: datetime = next(CronSim(self.cron, now + timedelta(seconds=1), reverse=True))
+        return last
+
     def due_day(self, now: datetime) -> date | None:
         """The day whose time has come, if it came within the last 24 hours."""
-        last: datetime = next(CronSim(self.cron, now + timedelta(seconds=1), reverse=True))
-        return last.date() if now - last < _CATCH_UP else None
+        last = self.last_time(now)
+        return last.date() if now - last < CATCH_UP else None
 
     def folder(self, day: date) -> Path:
         """Of that day's run: checkpoints, log, artifact."""
@@ -129,13 +135,26 @@ def _leading(sessions: Sessions) -> Iterator[bool]:
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(_LOCK)))
 
 
+def is_running(session: Session) -> bool:
+    """Whether a program of this kind is at work: it runs the job, or is just looking whether it should."""
+    high, low = divmod(_LOCK, 2**32)  # pg_locks shows a key of 64 bits in two halves
+    held = sa.text("""
+        SELECT EXISTS (
+            SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+            WHERE locktype = 'advisory' AND granted AND datname = current_database()
+              AND classid::bigint = :high AND objid::bigint = :low AND objsubid = 1
+        )
+    """)
+    return bool(session.scalar(held, {"high": high, "low": low}))
+
+
 def _take(sessions: Sessions, day: date) -> bool:
     """Whether that day's job is ours to run: nobody ran it yet, or it went down before its end."""
     claim = insert(ScheduledRun).values(job=JOB, day=day)
     claim = claim.on_conflict_do_update(
         index_elements=[ScheduledRun.job, ScheduledRun.day],
         set_={"starts": ScheduledRun.starts + 1},
-        where=ScheduledRun.ended_at.is_(None) & (ScheduledRun.starts < _MOST_STARTS),
+        where=ScheduledRun.ended_at.is_(None) & (ScheduledRun.starts < MOST_STARTS),
     )
     with sessions.begin() as session:
         return session.scalar(claim.returning(ScheduledRun.starts)) is not None

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from dermabatch import audit
 from dermabatch.database import Sessions
-from dermabatch.errors import Conflict, ConservationBroken, DermabatchError, EmptyBatch
+from dermabatch.errors import Conflict, ConservationBroken, DatabaseUnavailable, DermabatchError, EmptyBatch
 from dermabatch.identifiers import new_id
 from dermabatch.intake.abandonment import abandon, delete_abandoned
 from dermabatch.intake.budget import Budget
@@ -90,7 +90,13 @@ def accept_upload(
         Conflict: the same upload is still being received, or this one was given up because it went silent.
         ServiceUnavailable: the storage or the decoders do not answer; the upload may be repeated.
     """
-    batch = _open_batch(sessions, keyring, submitter, queue, idempotency_key)
+    batch_id = new_id()
+    try:
+        batch = _open_batch(batch_id, sessions, keyring, submitter, queue, idempotency_key)
+    except DatabaseUnavailable as error:
+        # Perhaps it was opened and only the answer to the commit was lost: the key must be free for a repetition.
+        _leave_nothing(batch_id, submitter.department_id, error, actor, sessions, store)
+        raise
     if batch is None:
         return _first_answer(sessions, submitter, idempotency_key)
     budget = Budget(
@@ -110,7 +116,7 @@ def accept_upload(
             packs.finish()
         acceptance = _accept(batch, received, actor, sessions)
     except BaseException as error:
-        _leave_nothing(batch, error, actor, sessions, store)
+        _leave_nothing(batch.id, batch.department_id, error, actor, sessions, store)
         raise
     wake_up.send(packs.packs)
     return acceptance
@@ -128,6 +134,7 @@ def _stream(files: Iterable[Incoming], judge: Judge, budget: Budget) -> Iterator
 
 
 def _open_batch(
+    batch_id: UUID,
     sessions: Sessions,
     keyring: KeyRing,
     submitter: Submitter,
@@ -135,7 +142,6 @@ def _open_batch(
     idempotency_key: str | None,
 ) -> Batch | None:
     """The batch of a new upload; None where this person's upload with this key is there already."""
-    batch_id = new_id()
     new_batch = (
         insert(Batch)
         .values(
@@ -221,13 +227,18 @@ def _acceptance(batch_id: UUID, received: int, stored: int, *, repeated: bool = 
 
 
 def _leave_nothing(
-    batch: Batch, error: BaseException, actor: audit.Actor, sessions: Sessions, store: ObjectStore
+    batch_id: UUID,
+    department_id: UUID,
+    error: BaseException,
+    actor: audit.Actor,
+    sessions: Sessions,
+    store: ObjectStore,
 ) -> None:
     """Give the upload up. If not even that works, the scheduler does it once the upload has been silent long enough."""
     why = error.code if isinstance(error, DermabatchError) else type(error).__name__
     try:
-        with sessions.begin(department=batch.department_id) as session:
-            abandon(session, batch.id, actor=actor, why=why)
-        delete_abandoned(sessions=sessions, store=store, department=batch.department_id, batch_id=batch.id)
+        with sessions.begin(department=department_id) as session:
+            abandon(session, batch_id, actor=actor, why=why)
+        delete_abandoned(sessions=sessions, store=store, department=department_id, batch_id=batch_id)
     except (DermabatchError, sa.exc.SQLAlchemyError) as second:
-        log.warning("upload_left_behind", batch=str(batch.id), error=type(second).__name__)
+        log.warning("upload_left_behind", batch=str(batch_id), error=type(second).__name__)

@@ -79,7 +79,7 @@ class Judge:
         except ImageRejected as rejected:
             return JudgedFile(ordinal, received.name, digest.hexdigest(), particulars, rejected)
         if inspected.tags is not None:
-            particulars = particulars.filled_from(_particulars_of(inspected.tags))
+            particulars = particulars.filled_from(particulars_of(inspected.tags))
         return JudgedFile(ordinal, received.name, digest.hexdigest(), particulars, inspected)
 
     def left_over(self) -> Iterator[RefusedFile]:
@@ -107,7 +107,7 @@ class Judge:
         return inspected
 
 
-def _particulars_of(tags: DicomTags) -> Particulars:
+def particulars_of(tags: DicomTags) -> Particulars:
     """The tags as far as they can be stored. They come out of a sandbox that an attacker may have taken over."""
     localization = clean_text(tags.localization)
     return Particulars(

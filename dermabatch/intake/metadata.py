@@ -114,6 +114,19 @@ def parse_metadata(stream: BinaryIO) -> Metadata:
     return Metadata(rows, tuple(name for name in header if name and name not in COLUMNS))
 
 
+def parse_particulars(cells: Mapping[str, str]) -> tuple[Particulars, list[str]]:
+    """What texts without blanks around them say, by their column, and what of it cannot be right, for a nurse."""
+    problems: list[str] = []
+    particulars = Particulars(
+        patient=_text("patient", cells, problems),
+        lesion=_text("lesion_id", cells, problems),
+        age=_age(cells.get("age", ""), problems),
+        sex=_sex(cells.get("sex", ""), problems),
+        localization=_localization(cells, problems),
+    )
+    return particulars, problems
+
+
 class Matching:
     """Gives each file of one upload its line of the CSV, and each line to one file at most."""
 
@@ -209,16 +222,9 @@ def _check_unique(rows: tuple[MetadataRow, ...]) -> None:
 
 def _parse_row(line: int, header: list[str], values: list[str]) -> MetadataRow:
     cells = dict(zip(header, (value.strip() for value in values), strict=False))
-    problems: list[str] = []
+    particulars, problems = parse_particulars(cells)
     if any(value.strip() for value in values[len(header) :]):
-        problems.append(f"expected {len(header)} values, received {len(values)}")
-    particulars = Particulars(
-        patient=_text("patient", cells, problems),
-        lesion=_text("lesion_id", cells, problems),
-        age=_age(cells.get("age", ""), problems),
-        sex=_sex(cells.get("sex", ""), problems),
-        localization=_localization(cells, problems),
-    )
+        problems.insert(0, f"expected {len(header)} values, received {len(values)}")
     problem = f"line {line} of the CSV: {'; '.join(problems)}" if problems else None
     return MetadataRow(line, cells.get("file", ""), particulars, problem)
 

@@ -4,21 +4,11 @@ import os
 import signal
 import time
 
-import pytest
 from redis import Redis
 
 from dermabatch.embedded.host import wait_until
 from dermabatch.queue import WORK_QUEUE
 from tests.live import small_lesions
-
-
-@pytest.fixture
-def without_worker(live):
-    """No worker runs; the test starts one."""
-    live.installation.services.kill("worker")
-    yield live
-    if "worker" not in live.installation.services.pids:
-        live.installation.start("worker")
 
 
 def test_a_worker_killed_in_mid_chunk_loses_and_doubles_nothing(live):
@@ -27,7 +17,7 @@ def test_a_worker_killed_in_mid_chunk_loses_and_doubles_nothing(live):
     live.installation.services.kill("worker")
     assert not live.counts(batch).done
     live.installation.start("worker")
-    assert live.wait_for(batch)["states"]["classified"] == 400
+    assert live.answered(batch) == 400
     live.assert_nothing_lost([batch], images=400)
 
 
@@ -37,7 +27,7 @@ def test_a_worker_told_to_stop_finishes_what_it_holds_and_lets_nothing_lapse(liv
     process_id = live.installation.services.pids["worker"]
     os.kill(process_id, signal.SIGTERM)
     assert wait_until(lambda: live.installation.services.pids.get("worker") != process_id, seconds=10)
-    assert live.wait_for(batch)["states"]["classified"] == 600
+    assert live.answered(batch) == 600
     assert live.lapses(batch) == 0
     live.assert_nothing_lost([batch], images=600)
 
@@ -50,7 +40,7 @@ def test_redis_flushed_with_2000_images_queued_delays_and_nothing_more(without_w
         redis.flushall()
     live.installation.start("worker")
     for batch in batches:
-        assert live.wait_for(batch)["states"]["classified"] == 1000
+        assert live.answered(batch) == 1000
     live.assert_nothing_lost(batches, images=2000)
 
 
@@ -63,7 +53,7 @@ def test_uploads_are_answered_within_two_seconds_while_redis_is_away(live):
         slowest = max(slowest, time.monotonic() - started)
     live.installation.services.restart("redis")
     for batch in batches:
-        assert live.wait_for(batch)["states"]["classified"] == 10
+        assert live.answered(batch) == 10
     live.assert_nothing_lost(batches, images=50)
     assert slowest < 2
 
@@ -77,7 +67,7 @@ def test_every_message_delivered_ten_times_is_one_piece_of_work(without_worker):
         for message in messages:
             redis.rpush(WORK_QUEUE, *[message] * 9)
     live.installation.start("worker")
-    assert live.wait_for(batch)["states"]["classified"] == 200
+    assert live.answered(batch) == 200
     live.assert_nothing_lost([batch], images=200)
 
 
@@ -85,5 +75,5 @@ def test_a_message_that_nobody_sent_is_no_work(live):
     with Redis.from_url(live.installation.services.redis_url) as redis:
         redis.rpush(WORK_QUEUE, b"not a message at all")
     batch = live.client.submit(small_lesions(5, first_seed=50_000))
-    assert live.wait_for(batch)["states"]["classified"] == 5
+    assert live.answered(batch) == 5
     live.assert_nothing_lost([batch], images=5)

@@ -1,8 +1,12 @@
 """A portal on real services, a hospital that uses it, and what the trail says of them."""
 
+from contextlib import closing
+
 import pytest
 import sqlalchemy as sa
 
+from dermabatch.database import connect
+from dermabatch.embedded.host import wait_until
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.queue import WakeUp
 from dermabatch.settings import Settings
@@ -73,3 +77,28 @@ def audited(database):
             return [tuple(row) for row in rows]
 
     return _audited
+
+
+@pytest.fixture
+def switch(database):
+    """Changes a setting of the whole server, which tests run with fsync off."""
+
+    def to(name, value):
+        alter(f"ALTER SYSTEM SET {name} = {value}")
+
+        def arrived():
+            with closing(connect(database.url("worker"))) as new, new.begin() as session:
+                return session.scalar(sa.text(f"SHOW {name}")) == value
+
+        assert wait_until(arrived, seconds=10)
+
+    def alter(statement):
+        engine = database.sessions("postgres").engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(statement))
+            connection.execute(sa.text("SELECT pg_reload_conf()"))
+
+    yield to
+    alter("ALTER SYSTEM RESET full_page_writes")
+    alter("ALTER SYSTEM RESET synchronous_commit")
+    alter("ALTER SYSTEM SET fsync = off")

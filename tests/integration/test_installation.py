@@ -11,8 +11,9 @@ from dermabatch.errors import ConfigurationError
 
 
 def test_services_of_ones_own_take_the_place_of_the_embedded_ones(
-    database, services, redis_url, bucket, monkeypatch
+    database, services, redis_url, bucket, switch, monkeypatch
 ):
+    switch("fsync", "on")  # or programs refuse it
     for role in ("owner", "web", "worker", "chainer", "trainer"):
         monkeypatch.setenv(f"DERMABATCH_{role.upper()}_URL", database.url(role))
     monkeypatch.setenv("DERMABATCH_REDIS_URL", redis_url)
