@@ -36,8 +36,8 @@ _PAINTED = 100
 
 # Painted pictures are smoother than photographs. With this much grain and this quality they are as large, and take as
 # long to decode, as the published HAM10000 images: about 260 kB.
-_GRAIN = 12
-_JPEG_QUALITY = 98
+_GRAIN = 11
+_JPEG_QUALITY = 99
 
 _BATCH_SECONDS = 1800
 _SINGLES = 20

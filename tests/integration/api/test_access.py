@@ -74,7 +74,7 @@ def test_a_scope_ends_with_the_role_behind_it(sessions, hospital, nurse):
     assert nurse.get("/batches").status_code == 200
     with sessions.begin() as session:
         accounts.set_roles(session, session.get(User, hospital.nurse), [ADMINISTRATOR], actor=TESTS)
-    assert_problem(nurse.get("/batches"), 403, "not_allowed")
+    assert_problem(nurse.get("/batches"), 401, "not_authenticated")
 
 
 def test_what_does_not_exist_is_a_problem_too(nurse):

@@ -55,7 +55,7 @@ def test_an_upload_is_answered_with_its_counts_and_address(nurse, audited):
 
 
 def test_an_upload_larger_than_other_requests_is_taken_and_one_over_the_limit_is_not(nurse):
-    noise = [(f"{number}.jpg", lesion_jpeg(number, width=1200, height=900)) for number in range(16)]
+    noise = [(f"{number}.jpg", lesion_jpeg(number, width=1200, height=900)) for number in range(20)]
     assert sum(len(data) for _, data in noise) > 2 * 2**20, "more than a form may have"
     assert nurse.post("/batches", data=upload(*noise)).status_code == 202
     too_large = nurse.post("/batches", data=upload(("large.jpg", b"\xff\xd8" + bytes(10 * 2**20))))

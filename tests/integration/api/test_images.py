@@ -4,9 +4,10 @@ import pytest
 
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.derived import Derived
+from dermabatch.erasures import erase_subject
 from dermabatch.imaging.synthetic import lesion_jpeg
 from dermabatch.schema import Image
-from dermabatch.subjects import KeyRing, erase_subject, find_or_create_subject
+from dermabatch.subjects import KeyRing, find_or_create_subject
 from dermabatch.triage import Triage
 from tests.integration.api.test_access import assert_problem
 from tests.situations import File, store_derived
@@ -69,13 +70,14 @@ def test_another_department_finds_no_image(other_nurse, image):
         assert_problem(other_nurse.get(f"/images/{image.id}{path}"), 404, "not_found")
 
 
-def test_nothing_is_shown_of_an_erased_patient(nurse, image, sessions, hospital, settings):
+def test_nothing_is_shown_of_an_erased_patient(nurse, image, sessions, hospital, settings, object_store):
+    keyring = KeyRing(settings.master_key)
     with sessions.begin(department=hospital.department) as session:
-        keyring = KeyRing(settings.master_key)
         subject = find_or_create_subject(session, keyring, hospital.department, "4711")
         session.get(Image, image.id).subject = subject
     with sessions.begin(department=hospital.department) as session:
-        erase_subject(session, subject.id, actor=Actor(None, ActorKind.SERVICE, "tests"))
+        actor = Actor(None, ActorKind.SERVICE, "tests")
+        erase_subject(session, subject.id, keyring=keyring, store=object_store, actor=actor)
     assert nurse.get(f"/images/{image.id}").json["file"] is None
     for picture in ("thumbnail", "heatmap"):
         assert_problem(nurse.get(f"/images/{image.id}/{picture}"), 410, "erased")

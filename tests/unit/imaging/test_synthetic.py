@@ -5,6 +5,8 @@ import pytest
 
 from dermabatch.imaging.inspection import inspect
 from dermabatch.imaging.lesion_painting import KINDS, Kind
+from dermabatch.imaging.preprocess import preprocess
+from dermabatch.imaging.quality import measure
 from dermabatch.imaging.synthetic import lesion_image, lesion_jpeg, lesion_png
 from dermabatch.imaging.synthetic_dicom import lesion_dicom
 
@@ -33,6 +35,17 @@ def test_a_lesion_is_darker_than_the_skin_around_it() -> None:
 def test_skin_comes_in_many_tones() -> None:
     brightness = [lesion_image(seed, width=96, height=72)[:, 12:20].mean() for seed in range(40)]
     assert max(brightness) > 1.7 * min(brightness)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_painted_lesion_is_a_good_picture(kind: Kind) -> None:
+    for seed in range(4):
+        assert measure(preprocess(lesion_image(seed, kind=kind), 224), 600, 450).flags == ()
+
+
+def test_a_lesion_looks_about_the_same_at_any_size() -> None:
+    small, large = lesion_image(11, width=300, height=225), lesion_image(11, width=1200, height=900)
+    assert np.abs(preprocess(small, 32).astype(int) - preprocess(large, 32)).mean() < 3
 
 
 def test_painted_lesions_pass_the_inspection_unchanged() -> None:
