@@ -1,12 +1,11 @@
-"""`dermabatch audit`: verify, search and export the audit trail, and verify an export anywhere."""
+"""`dermabatch audit`: verify, search and export the audit trail, verify an export anywhere, and what keeps it going."""
 
 import base64
 import binascii
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,50 +14,31 @@ from uuid import UUID
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sqlalchemy.orm import Session
 
-from cli.acting import AS_JSON, THE_COMMAND_LINE, acting_user, actor_of, connected, person, print_json
+from cli.acting import AS_JSON, acting_user, print_json
+from cli.audit_bench import bench
+from cli.audit_keys import rotate_key
+from cli.audit_restore import accept_restore
+from cli.auditing import opened_by, progress_bar
 from dermabatch import accounts
 from dermabatch import audit as trail
-from dermabatch.accounts import ADMINISTRATOR
-from dermabatch.audit import Action, Actor, AuditEvent, Event, Filters, Outcome, Verification
+from dermabatch.audit import Action, AuditEvent, Filters, Outcome, Verification
 from dermabatch.errors import InvalidRequest
-from dermabatch.objects import S3ObjectStore
-from dermabatch.settings import Settings
 
 _ACTING: Final = acting_user(required=False, help="The administrator who asks, for the audit trail.")
 _TIME: Final = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Auditor:
-    """Who asks, and what they ask with: a transaction that sees every department."""
-
-    actor: Actor
-    session: Session
-    settings: Settings
-
-    @property
-    def store(self) -> S3ObjectStore:
-        return S3ObjectStore.from_settings(self.settings)
-
-    def note(self, action: Action, outcome: Outcome = Outcome.SUCCESS, **details: trail.JSON) -> None:
-        event = Event(action, outcome, actor=self.actor, object_type="audit", details=details)
-        trail.append(self.session, event)
-
-
-@contextmanager
-def _auditor(email: str | None) -> Iterator[_Auditor]:
-    with connected() as (settings, sessions), sessions.begin(auditor=True) as session:
-        actor = actor_of(person(session, email, ADMINISTRATOR)) if email else THE_COMMAND_LINE
-        yield _Auditor(actor, session, settings)
-
-
 @click.group()
 def audit() -> None:
     """Verify, search and export the audit trail. Each of these is itself an event."""
+
+
+audit.add_command(accept_restore)
+audit.add_command(rotate_key)
+audit.add_command(bench)
 
 
 @audit.command()
@@ -72,13 +52,12 @@ def verify(full: bool, email: str | None, as_json: bool) -> None:
 
     Exit code 0: the trail is whole; 1: it is not, and the first event that does not fit is named.
     """
-    with _auditor(email) as auditor, _progress() as progress:
+    with opened_by(email) as auditor, progress_bar() as progress:
         verification = trail.verify(
             auditor.session,
             auditor.store,
             auditor.settings.verify_key,
             full=full,
-            retired_keys=auditor.settings.retired_verify_keys,
             progress=progress,
         )
         outcome = Outcome.SUCCESS if verification.ok else Outcome.FAILED
@@ -114,7 +93,7 @@ def search(
     as_json: bool,
 ) -> None:
     """Show events, newest first."""
-    with _auditor(email) as auditor:
+    with opened_by(email) as auditor:
         session = auditor.session
         filters = Filters(
             actor_id=_user_id(session, actor),
@@ -141,13 +120,8 @@ def search(
 @AS_JSON
 def export(out: Path, email: str | None, as_json: bool) -> None:
     """Write the trail up to its newest checkpoint to a file that `verify-export` can prove without this system."""
-    with _auditor(email) as auditor, _progress() as progress:
-        lines = trail.export(
-            auditor.session,
-            auditor.store,
-            auditor.settings.verify_key,
-            retired_keys=auditor.settings.retired_verify_keys,
-        )
+    with opened_by(email) as auditor, progress_bar() as progress:
+        lines = trail.export(auditor.session, auditor.store, auditor.settings.verify_key)
         events = _write(out, lines, progress)
         auditor.note(Action.AUDIT_EXPORT, events=events)
     written = {"file": str(out), "events": events, "key": trail.key_id(auditor.settings.verify_key)}
@@ -168,19 +142,11 @@ def export(out: Path, email: str | None, as_json: bool) -> None:
 )
 @AS_JSON
 def verify_export(file: Path, public_key: str, as_json: bool) -> None:
-    """Prove an exported trail with nothing but the installation's public key."""
+    """Prove an exported trail with nothing but the installation's present public key, on any machine."""
     key = _public_key(public_key)
-    with file.open("rb") as lines, _progress() as progress:
+    with file.open("rb") as lines, progress_bar() as progress:
         verification = trail.verify_export(lines, key, progress=progress)
     _report(verification, as_json)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,} events"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda events: bar.update(task, completed=events)
 
 
 def _report(verification: Verification, as_json: bool) -> None:
@@ -190,11 +156,18 @@ def _report(verification: Verification, as_json: bool) -> None:
         click.echo(
             f"The trail is whole: {verification.events:,} events walked to number {verification.through_seq},"
             f" {verification.checkpoints} checkpoints agree, signed to number {verification.signed_through}"
-            f" ({verification.seconds:.1f} s)"
+            f"{_signed_at(verification)} ({verification.seconds:.1f} s)"
         )
     else:
         click.echo(f"The trail is NOT whole: {verification.problem}")
+    if not as_json:
+        for gap in verification.gaps:
+            click.echo(f"Gap: {gap}")
     sys.exit(0 if verification.ok else 1)
+
+
+def _signed_at(verification: Verification) -> str:
+    return f" at {verification.signed_at:%Y-%m-%d %H:%M:%S} UTC" if verification.signed_at else ""
 
 
 def _user_id(session: Session, text: str | None) -> UUID | None:
@@ -234,10 +207,10 @@ def _table(events: list[dict[str, Any]]) -> Table:
 
 
 def _write(out: Path, lines: Iterator[bytes], progress: Callable[[int], None]) -> int:
-    """Writes a new file whole or not at all; returns the number of events."""
+    """Writes a new file whole or not at all; returns the number of its last event."""
+    line = b""
     try:
         with out.open("xb") as file:
-            number = 0
             for number, line in enumerate(lines):
                 file.write(line)
                 if number % 8192 == 0:
@@ -247,7 +220,7 @@ def _write(out: Path, lines: Iterator[bytes], progress: Callable[[int], None]) -
     except BaseException:
         out.unlink()
         raise
-    return number
+    return int(json.loads(line)["seq"])
 
 
 def _public_key(text: str) -> bytes:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dermabatch.artifacts import Artifact
 from dermabatch.errors import ConfigurationError, InvalidRequest
-from dermabatch.gate import Figures, Gate
+from dermabatch.gate import Compared, Figures, Gate
 from training.split import Side
 
 _FOLDER: Final = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -96,18 +96,24 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def show(gate: Gate, names: tuple[str, str] = ("candidate", "active")) -> None:
-    """Print both models' figures side by side, and what must be known of them."""
-    table = Table("", *names, box=None)
-    for field in fields(Figures):
-        values = (getattr(figures, field.name) for figures in (gate.candidate_figures, gate.active_figures))
-        table.add_row(field.name.replace("_", " "), *(f"{value:.3f}" for value in values))
-    difference = gate.bma_difference
-    table.add_row(
-        "bma difference", f"{difference.value:+.3f}", f"{difference.low:+.3f} to {difference.high:+.3f}"
-    )
-    Console().print(table)
+    """Print both models' figures side by side on each basis, and what must be known of them."""
+    for basis, compared in gate.compared.items():
+        click.echo(basis.label)
+        Console().print(_table(compared, names))
     click.echo(
         f"{gate.images} images of {gate.lesions} lesions, {gate.side} side of split {gate.split_digest[:12]}"
     )
     for remark in gate.remarks:
         click.echo(remark)
+
+
+def _table(compared: Compared, names: tuple[str, str]) -> Table:
+    table = Table("", *names, box=None)
+    for field in fields(Figures):
+        values = (getattr(figures, field.name) for figures in (compared.candidate, compared.active))
+        table.add_row(field.name.replace("_", " "), *(f"{value:.3f}" for value in values))
+    difference = compared.bma_difference
+    table.add_row(
+        "bma difference", f"{difference.value:+.3f}", f"{difference.low:+.3f} to {difference.high:+.3f}"
+    )
+    return table

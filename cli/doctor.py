@@ -15,14 +15,20 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from dermabatch import database_roles, ledger, model_store
+from cli.training_check import look_at_training
+from dermabatch import database_roles, durability, ledger, model_store
 from dermabatch.database import Sessions, connect
+from dermabatch.erasures import find_returned
 from dermabatch.errors import ConfigurationError, DermabatchError, ObjectMissing
 from dermabatch.lifecycle import PackState
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.queue import WakeUp
 from dermabatch.schema import Image, Pack, Prediction
 from dermabatch.settings import Settings, load_settings
+from dermabatch.subjects import KeyRing
+
+Answer = tuple[bool, str] | tuple[bool, str, str]
+"""Whether all is well, what was found, and a remedy where it depends on that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,9 @@ class Check:
 @click.option("--deep", is_flag=True, help="Also read every stored pack and compare its checksum.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def doctor(quick: bool, deep: bool, as_json: bool) -> None:
-    """Check services, model, queue and the conservation line. Needs the worker's database role.
+    """Check services, durability, model, queue, training by the clock and the conservation line.
+
+    Needs the worker's database role.
 
     Exit code 0: all is well; 1: something is not, and the remedy is named.
     """
@@ -63,24 +71,32 @@ def examine(settings: Settings, *, quick: bool = False, deep: bool = False) -> I
     yield _checked("queue", lambda: _queue(settings), "Start Redis. Nothing is lost: the rows hold the work.")
     yield _checked("storage", lambda: _storage(store), "Start the S3 storage; see DERMABATCH_S3_ENDPOINT.")
     if not quick:
+        yield _checked("durability", lambda: _durability(sessions), "Start PostgreSQL.")
         yield _checked(
             "model", lambda: _model(sessions), "Publish and activate one: dermabatch models activate."
         )
+        yield _checked("training", lambda: look_at_training(sessions, settings), "See docs/operators.md.")
         yield _checked("work", lambda: _work(sessions), "")
         yield _checked(
             "conservation", lambda: _conservation(sessions), "Keep the logs and call the developers."
+        )
+        yield _checked(
+            "erasures",
+            lambda: _erasures(sessions, store, KeyRing(settings.master_key)),
+            "Run dermabatch replay-erasures, as after every restore.",
         )
     if deep:
         yield _checked("bytes", lambda: _bytes(sessions, store), "Restore the named objects from a backup.")
     sessions.close()
 
 
-def _checked(name: str, check: Callable[[], tuple[bool, str]], remedy: str) -> Check:
+def _checked(name: str, check: Callable[[], Answer], remedy: str) -> Check:
+    """The answer of one check; `remedy` is for those that name none of their own, and for a part that is down."""
     try:
-        ok, finding = check()
+        ok, finding, *own = check()
     except (SQLAlchemyError, RedisError, DermabatchError, OSError) as error:
-        ok, finding = False, str(error).splitlines()[0]
-    return Check(name, ok, finding, "" if ok else remedy)
+        ok, finding, own = False, str(error).splitlines()[0], []
+    return Check(name, ok, finding, "" if ok else own[0] if own else remedy)
 
 
 def _database(sessions: Sessions) -> tuple[bool, str]:
@@ -91,6 +107,13 @@ def _database(sessions: Sessions) -> tuple[bool, str]:
     if revision is None:
         return False, "the tables are missing: dermabatch migrate"
     return True, f"PostgreSQL {version} as {role}"
+
+
+def _durability(sessions: Sessions) -> Answer:
+    names = durability.switched_off(sessions)
+    if names:
+        return False, f"a power cut loses commits: {', '.join(names)} off", durability.remedy(names)
+    return True, "what is committed survives a power cut"
 
 
 def _queue(settings: Settings) -> tuple[bool, str]:
@@ -155,6 +178,13 @@ def _conservation(sessions: Sessions) -> tuple[bool, str]:
         conservation = ledger.conservation(session)
     wrong = ", ".join(str(batch_id) for batch_id in conservation.wrong_batches)
     return conservation.holds, conservation.line() + (f"; wrong: {wrong}" if wrong else "")
+
+
+def _erasures(sessions: Sessions, store: ObjectStore, keyring: KeyRing) -> tuple[bool, str]:
+    returned = find_returned(sessions=sessions, store=store, keyring=keyring)
+    if returned:
+        return False, f"erased patients who can be read again: {len(returned)}"
+    return True, "no erased patient can be read"
 
 
 def _bytes(sessions: Sessions, store: ObjectStore) -> tuple[bool, str]:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from cli.replacing import replacing
-from dermabatch.artifacts import read_artifact
+from cli.training_progress import progress_bars
+from dermabatch.artifacts import Artifact, read_artifact
 from dermabatch.engines import EngineKind
 from dermabatch.exports import NOTICE
 from training.report import report_bytes
@@ -18,6 +17,7 @@ from training.split import SHARES, Side
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 HEADLINE = ("n", "lesions", "bma", "bma_interval", "macro_auroc", "melanoma_auroc", "malignant_auroc", "ece")
+WITH_FIELDS = ("bma", "bma_interval", "gain", "gain_interval", "known")
 
 
 @click.command(context_settings={"show_default": True})
@@ -71,32 +71,25 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     how = How(Effort(robustness), examples, engine)
     with replacing(out / "report.json") as report_json, replacing(out / "report.html") as report_html:
-        with _Bars() as bars:
-            pages = report_on(artifact, images, how, out, bars)
+        with progress_bars() as bars:
+            pages = report_on(artifact, images, how, out, bars.working)
         report_json.write_bytes(report_bytes(pages.report))
         report_html.write_text(pages.html, encoding="utf-8")
     summary = {
         "report": str(out / "report.html"),
         "model": artifact.digest,
         **{figure: pages.report[figure] for figure in HEADLINE},
+        "with_fields": _with_fields(artifact, pages.report),
         "notice": NOTICE,
     }
     click.echo(json.dumps(summary) if as_json else _sentences(summary))
 
 
-class _Bars(Progress):
-    """A bar for each kind of work, from the moment it begins."""
-
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        super().__init__(*columns, console=Console(stderr=True))
-        self._bar_of: dict[str, TaskID] = {}
-
-    def __call__(self, work: str, done: int, total: int) -> None:
-        """See `training.report.of_artifact.Progress`."""
-        if work not in self._bar_of:
-            self._bar_of[work] = self.add_task(work, total=total)
-        self.update(self._bar_of[work], completed=done)
+def _with_fields(artifact: Artifact, report: dict[str, Any]) -> dict[str, Any] | None:
+    """The BMA with age, sex and place, as far as they are known; None where the model weighs none of them."""
+    if artifact.manifest.fusion is None:
+        return None
+    return {figure: report["metadata_fusion"][figure] for figure in WITH_FIELDS}
 
 
 def _sentences(summary: dict[str, Any]) -> str:
@@ -104,6 +97,17 @@ def _sentences(summary: dict[str, Any]) -> str:
     return (
         f"BMA {summary['bma']:.3f} (95 %: {low:.3f} to {high:.3f}), macro AUROC {summary['macro_auroc']:.3f}, "
         f"melanoma AUROC {summary['melanoma_auroc']:.3f}, ECE {summary['ece']:.3f}\n"
+        f"{_sentence_of_fields(summary['with_fields'])}"
         f"on {summary['n']:,} images of {summary['lesions']:,} lesions. Report: {summary['report']}\n"
         f"{summary['notice']}"
+    )
+
+
+def _sentence_of_fields(fused: dict[str, Any] | None) -> str:
+    if fused is None:
+        return ""
+    low, high = fused["gain_interval"]
+    return (
+        f"With age, sex and place, as far as they are known: BMA {fused['bma']:.3f}, "
+        f"{fused['gain']:+.3f} (95 %: {low:+.3f} to {high:+.3f})\n"
     )

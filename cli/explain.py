@@ -93,10 +93,10 @@ def explain(
 
 
 def _decoded(image: Path, decoders: DecoderPool, size: int) -> Decoded:
-    ((_, found),) = decode([image], decoders, size)
-    if isinstance(found, Unreadable):
-        raise InvalidRequest(f"Expected a picture in {image}. Received: {found.message}")
-    return found
+    (seen,) = decode([image], decoders, size)
+    if isinstance(seen.found, Unreadable):
+        raise InvalidRequest(f"Expected a picture in {image}. Received: {seen.found.message}")
+    return seen.found
 
 
 def _progress(total: int) -> Progress:

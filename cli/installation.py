@@ -61,20 +61,26 @@ class Installation:
 
     def start(self, program: str) -> None:
         """Start `portal`, `worker`, `scheduler` or `training`; it is started again when it ends by itself."""
-        environment = {
+        self.services.spawn(program, self.command(program), self.environment(program), kept_alive=True)
+
+    def command(self, program: str) -> list[str]:
+        """The arguments that `start` starts a program with: Python, and what it is to run."""
+        return {
+            "portal": portal_command(self.portal_url.removeprefix("http://")),
+            "worker": [sys.executable, "-m", "worker.app"],
+            "scheduler": [sys.executable, "-m", "worker.scheduler"],
+            "training": [sys.executable, "-m", "worker.training_schedule"],
+        }[program]
+
+    def environment(self, program: str) -> dict[str, str]:
+        """The whole environment that `start` gives to a program."""
+        return {
             **_inherited(),
             **self.variables,
             **self.services.environment(_PROGRAMS_AND_ROLES[program]),
             "DERMABATCH_DATABASE_URL": database_url(self.services, _PROGRAMS_AND_ROLES[program]),
             "DERMABATCH_CHAINER_URL": database_url(self.services, "chainer"),
         }
-        argv = {
-            "portal": portal_command(self.portal_url.removeprefix("http://")),
-            "worker": [sys.executable, "-m", "worker.app"],
-            "scheduler": [sys.executable, "-m", "worker.scheduler"],
-            "training": [sys.executable, "-m", "worker.training_schedule"],
-        }[program]
-        self.services.spawn(program, argv, environment, kept_alive=True)
 
     def person(self, email: str, name: str, role: str) -> Login:
         """Make sure that this person exists with this one role, and give them a new password."""

@@ -56,6 +56,7 @@ def _generate() -> dict[str, str]:
         "master_key": _base64(secrets.token_bytes(32)),
         "signing_key": _base64(signing_key.private_bytes_raw()),
         "verify_key": _base64(signing_key.public_key().public_bytes_raw()),
+        "retired_verify_keys": "[]",
         "secret_key": secrets.token_urlsafe(32),
         "password_salt": secrets.token_urlsafe(16),
     }

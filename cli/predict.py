@@ -25,8 +25,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from cli.particulars import Told, particulars_options, read_particulars
 from cli.replacing import replacing
 from dermabatch.artifacts import Artifact
+from dermabatch.clinical import Field
 from dermabatch.cores import available_cores
 from dermabatch.engines import EngineKind, load_engine
 from dermabatch.errors import InvalidRequest
@@ -57,6 +59,7 @@ def _csv_row(predicted: Predicted) -> list[str | float]:
         assessment.triage.value,
         assessment.reason,
         " ".join(predicted.quality.flags),
+        " ".join(assessment.fields_used),
     ]
 
 
@@ -66,7 +69,10 @@ def _isic_row(predicted: Predicted) -> list[str | float]:
 
 FORMATS: Final = {
     "csv": Format(
-        ("file", *(f"p_{code}" for code in CLASSES), "class", "malignant", "triage", "reason", "flags"),
+        (
+            *("file", *(f"p_{code}" for code in CLASSES), "class", "malignant"),
+            *("triage", "reason", "flags", "fields_used"),
+        ),
         _csv_row,
     ),
     "isic": Format(ISIC_HEADER, _isic_row),
@@ -91,6 +97,7 @@ FORMATS: Final = {
     show_default=True,
     help="csv: calibrated probabilities and triage. isic: scores as ISIC 2018 Task 3 wants them.",
 )
+@particulars_options
 @click.option(
     "--model",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -99,15 +106,26 @@ FORMATS: Final = {
 @click.option("--engine", type=click.Choice(get_args(EngineKind)), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 def predict(
-    paths: Sequence[Path], out: Path, format_name: str, model: Path | None, engine: EngineKind, as_json: bool
+    paths: Sequence[Path],
+    out: Path,
+    format_name: str,
+    metadata_file: Path | None,
+    age: str | None,
+    sex: str | None,
+    localization: str | None,
+    model: Path | None,
+    engine: EngineKind,
+    as_json: bool,
 ) -> None:
     """Classify the images at PATH..., files or folders, without any service.
 
-    Files that are no images are listed with their reasons on standard error and end it with exit code 1.
+    Files that are no images are listed with their reasons on standard error and end it with exit code 1. Age, sex and
+    place on the body are weighed by models that gain from them; the column fields_used names what was.
     """
-    files = _files(paths)
+    files = _files(paths, metadata_file)
     if format_name == "isic":
-        _check_stems(files)
+        _check_stems(list(files))
+    told = read_particulars(files, metadata_file, {"age": age, "sex": sex, "localization": localization})
     started = time.monotonic()
     artifact = shipped_or_named(model)
     with (
@@ -117,34 +135,48 @@ def predict(
         closing(load_engine(artifact.folder, artifact.manifest, engine)) as loaded,
     ):
         engine_name = loaded.name
-        chunks = classify(files, engine=loaded, artifact=artifact, decoders=decoders)
-        levels, unreadable = _write(stream, FORMATS[format_name], chunks, len(files))
-    for file in unreadable:
+        chunks = classify(told.of_file, engine=loaded, artifact=artifact, decoders=decoders)
+        tally = _write(stream, FORMATS[format_name], chunks, len(files))
+    for file in tally.unreadable:
         click.echo(f"{file.path}: {file.message}", err=True)
     summary = {
         "out": str(out),
         "files": len(files),
-        "classified": levels.total(),
-        "triage": {level.value: levels[level] for level in Triage},
-        "unreadable": [{"file": str(f.path), "reason": f.reason, "message": f.message} for f in unreadable],
+        "classified": tally.levels.total(),
+        "triage": {level.value: tally.levels[level] for level in Triage},
+        "fields_used": {field.value: tally.fields[field] for field in Field},
+        "metadata_without_file": told.without_file,
+        "ignored_columns": list(told.ignored_columns),
+        "unreadable": [
+            {"file": str(f.path), "reason": f.reason, "message": f.message} for f in tally.unreadable
+        ],
         "model": artifact.digest,
         "engine": engine_name,
         "seconds": round(time.monotonic() - started, 3),
         "notice": NOTICE,
     }
-    click.echo(json.dumps(summary) if as_json else _sentences(summary, artifact))
-    if unreadable:
+    click.echo(json.dumps(summary) if as_json else _sentences(summary, artifact, told))
+    if tally.unreadable:
         sys.exit(1)
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves and all in the folders, each once, in order; hidden ones are left out of folders."""
-    found: dict[Path, None] = {}
+def _files(paths: Sequence[Path], metadata_file: Path | None) -> dict[Path, str]:
+    """The files themselves and all in the folders, each once, in order, with the names that intake would give them.
+
+    Hidden files are left out of folders, and so is the CSV.
+    """
+    found: dict[Path, str] = {}
     for path in paths:
-        found.update(dict.fromkeys(_walk(path) if path.is_dir() else [path]))
+        if path.is_dir():
+            found |= {file: file.relative_to(path).as_posix() for file in _walk(path)}
+        else:
+            found[path] = path.name
+    if metadata_file is not None:
+        table = metadata_file.resolve()
+        found = {file: name for file, name in found.items() if file.resolve() != table}
     if not found:
         raise InvalidRequest(f"Expected images. Received: no file in {', '.join(map(str, paths))}")
-    return list(found)
+    return found
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -163,12 +195,20 @@ def _check_stems(files: Sequence[Path]) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """How many images stand at each level, for how many each field was used, and what could not be read."""
+
+    levels: Counter[Triage]
+    fields: Counter[Field]
+    unreadable: list[Unreadable]
+
+
 def _write(
     stream: TextIO, format_: Format, chunks: Iterator[list[Predicted | Unreadable]], files: int
-) -> tuple[Counter[Triage], list[Unreadable]]:
-    """Write the rows as they come; returns how many images stand at each level, and what could not be read."""
-    levels: Counter[Triage] = Counter()
-    unreadable: list[Unreadable] = []
+) -> _Tally:
+    """Write the rows as they come."""
+    tally = _Tally(Counter(), Counter(), [])
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(format_.header)
     with _progress() as progress:
@@ -176,12 +216,13 @@ def _write(
         for chunk in chunks:
             for outcome in chunk:
                 if isinstance(outcome, Unreadable):
-                    unreadable.append(outcome)
+                    tally.unreadable.append(outcome)
                     continue
                 writer.writerow(format_.row(outcome))
-                levels[outcome.assessment.triage] += 1
-            progress.update(task, advance=len(chunk), unreadable=len(unreadable))
-    return levels, unreadable
+                tally.levels[outcome.assessment.triage] += 1
+                tally.fields.update(outcome.assessment.fields_used)
+            progress.update(task, advance=len(chunk), unreadable=len(tally.unreadable))
+    return tally
 
 
 def _progress() -> Progress:
@@ -202,14 +243,32 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:.0f} images/s" if task.speed else "")
 
 
-def _sentences(summary: dict[str, Any], artifact: Artifact) -> str:
+def _sentences(summary: dict[str, Any], artifact: Artifact, told: Told) -> str:
     levels = ", ".join(
         f"{number} {Triage(level).label.lower()}" for level, number in summary["triage"].items()
     )
     speed = f"{summary['seconds']:.1f} s on {summary['engine']}"
-    return (
-        f"{summary['classified']} of {summary['files']} files classified in {speed}: {levels}.\n"
-        f"Results: {summary['out']}\n"
-        f"Model: {artifact.manifest.name}, {artifact.digest}\n"
-        f"{NOTICE}"
+    return "\n".join(
+        [
+            f"{summary['classified']} of {summary['files']} files classified in {speed}: {levels}.",
+            *_besides_the_picture(summary, artifact, told),
+            f"Results: {summary['out']}",
+            f"Model: {artifact.manifest.name}, {artifact.digest}",
+            NOTICE,
+        ]
     )
+
+
+def _besides_the_picture(summary: dict[str, Any], artifact: Artifact, told: Told) -> Iterator[str]:
+    """What became of that which was told."""
+    used = [f"{field} for {number}" for field, number in summary["fields_used"].items() if number]
+    if used:
+        yield f"Weighed beside the picture: {', '.join(used)}."
+    elif told.anything and artifact.manifest.fusion is None:
+        yield "This model looks at the picture alone: what was told besides was not used."
+    elif told.anything:
+        yield "Nothing of what was told besides the picture could be weighed."
+    if told.without_file:
+        yield f"Lines of the CSV that name none of these files: {told.without_file}"
+    if told.ignored_columns:
+        yield f"Columns of the CSV that nothing reads: {', '.join(told.ignored_columns)}"

@@ -18,7 +18,7 @@ EVERY_IMAGE = 0
 _OPTIONS = (
     click.option(
         "--network",
-        type=click.Choice(list(ARCHITECTURES)),
+        type=click.Choice([name for name, kind in ARCHITECTURES.items() if not kind.made_of_others]),
         default=DEFAULTS.network,
         help="Architecture to train.",
     ),

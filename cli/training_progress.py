@@ -4,32 +4,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from training.train import StepDone
 
 
 class ProgressBars:
-    """Draws decoding and training, and keeps one line for each epoch."""
+    """Draws a bar for each kind of work from the moment it begins, and keeps one line for each epoch."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
-        self._decoding = bars.add_task("decoding", total=None, visible=False)
-        self._training = bars.add_task("training", total=None, visible=False)
+        self._bar_of: dict[str, TaskID] = {}
 
-    def decoded(self, done: int, images: int) -> None:
-        """Move the bar of the images."""
-        self._bars.update(self._decoding, completed=done, total=images, visible=True)
+    def working(self, work: str, done: int, total: int) -> None:
+        """Move the bar of some work."""
+        self._move(work, done, total, work)
 
     def stepped(self, step: StepDone) -> None:
         """Move the bar of the steps."""
-        self._bars.update(
-            self._training,
-            completed=step.number,
-            total=step.steps,
-            description=f"training, loss {step.loss:.3f}",
-            visible=True,
-        )
+        self._move("training", step.number, step.steps, f"training, loss {step.loss:.3f}")
 
     def finished_epoch(self, record: dict[str, float]) -> None:
         """Print what the epoch came to."""
@@ -42,6 +35,11 @@ class ProgressBars:
     def say(self, line: str) -> None:
         """Print a line that stays."""
         self._bars.console.print(line, highlight=False)
+
+    def _move(self, work: str, done: int, total: int, description: str) -> None:
+        if work not in self._bar_of:
+            self._bar_of[work] = self._bars.add_task(work, total=total)
+        self._bars.update(self._bar_of[work], completed=done, total=total, description=description)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def tune(
             value = "stopped early" if trial.value is None else f"validation loss {trial.value:.4f}"
             bars.say(f"trial {trial.number + 1}: {value}, {_spelled(trial.choices)}")
 
-        prepared = prepare(data, out, recipe, bars)
+        prepared = prepare(data, out, recipe.input_size, bars)
         best = search(prepared, out, recipe, trials, bars, finished, pretrained=weights == "imagenet")
     if as_json:
         click.echo(json.dumps({**asdict(best), "path": str(best.path)}))

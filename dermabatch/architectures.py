@@ -17,10 +17,13 @@ class Architecture:
     """module:function below `dermabatch.networks`; takes `input_size` and `classes` by keyword."""
     input_size: int
     """Edge in pixels. Every builder takes others too."""
+    made_of_others: bool = False
+    """Not trained itself, but made of trained networks."""
 
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
     {
+        "ensemble": Architecture("ensemble:ensemble", 224, made_of_others=True),
         "baseline_cnn": Architecture("baseline_cnn:baseline_cnn", 224),
         "efficientnet_lite0": Architecture("efficientnet_lite:efficientnet_lite0", 224),
         "efficientnet_lite1": Architecture("efficientnet_lite:efficientnet_lite1", 240),

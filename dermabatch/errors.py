@@ -4,6 +4,8 @@
 edge (`webui.errors`).
 """
 
+from datetime import timedelta
+from math import ceil
 from typing import ClassVar
 
 
@@ -65,6 +67,25 @@ class InvalidRequest(DermabatchError):
     """What came cannot be carried out as it stands."""
 
     code = "invalid_request"
+
+
+class SignInRefused(NotAllowed):
+    """Address, password or code do not fit. The message never tells which of them, or whether there is an account."""
+
+    code = "sign_in_refused"
+
+
+class TooManyGuesses(DermabatchError):
+    """After wrong passwords or codes the next one is looked at only after `wait`."""
+
+    code = "too_many_guesses"
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(
+            "Too many wrong attempts came before this one, which was not looked at. The next one counts in"
+            f" {ceil(wait.total_seconds()):,} s."
+        )
+        self.wait = wait
 
 
 class Conflict(DermabatchError):

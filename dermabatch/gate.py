@@ -6,6 +6,7 @@ has the reason for each number. Pure.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 MOST_BMA_LOST: Final = 0.02
@@ -28,6 +29,18 @@ MOST_NLL_ADDED: Final = 0.05
 
 MOST_COVERAGE_SHORT: Final = 0.03
 """Three standard errors of a coverage of 90 % on a thousand lesions."""
+
+
+class Basis(StrEnum):
+    """What a model goes by. Which of the two a patient gets depends on what the batch brings."""
+
+    PICTURE_ALONE = "picture_alone"
+    ALL_KNOWN = "all_known"  # age, sex and place too, as far as a model weighs them
+
+    @property
+    def label(self) -> str:
+        """As a sentence begins."""
+        return "By the picture alone" if self is Basis.PICTURE_ALONE else "By picture, age, sex and place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,15 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """Both models on the same images, on one basis."""
+
+    candidate: Figures
+    active: Figures
+    bma_difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One demand. `finding` is a sentence without a full stop that holds the figures."""
 
@@ -77,7 +99,8 @@ class Check:
 class Gate:
     """How a candidate compared with the model that was active then.
 
-    `candidate` and `active` are digests; `remarks` say what a reader must know before relying on the rest.
+    `candidate` and `active` are digests; `remarks` say what a reader must know before relying on the rest. They
+    are compared by all that is known only where one of them weighed some of it.
     """
 
     candidate: str
@@ -86,9 +109,7 @@ class Gate:
     split_digest: str
     images: int
     lesions: int
-    candidate_figures: Figures
-    active_figures: Figures
-    bma_difference: Difference
+    compared: Mapping[Basis, Compared]
     checks: tuple[Check, ...]
     remarks: tuple[str, ...] = ()
 
@@ -118,16 +139,28 @@ class Gate:
         }
 
 
-def judge(
-    candidate: Figures, active: Figures, difference: Difference, *, coverage_target: float
-) -> tuple[Check, ...]:
-    """Every demand on the figures of a candidate.
+def judge(compared: Mapping[Basis, Compared], *, coverage_target: float) -> tuple[Check, ...]:
+    """Every demand on the figures of a candidate, on each basis: some patients get the one, some the other.
 
     Args:
-        candidate: measured on the same images as `active`.
-        difference: of the two BMAs.
+        compared: measured on the same images.
         coverage_target: what the candidate's conformal sets promise, 0 to 1.
     """
+    return tuple(
+        check if basis is Basis.PICTURE_ALONE else _by_all_known(check)
+        for basis, figures in compared.items()
+        for check in _judge_one(figures, coverage_target)
+    )
+
+
+def _by_all_known(check: Check) -> Check:
+    return Check(
+        f"{check.name}: {Basis.ALL_KNOWN.value}", check.passed, f"with age, sex and place, {check.finding}"
+    )
+
+
+def _judge_one(compared: Compared, coverage_target: float) -> tuple[Check, ...]:
+    candidate, active, difference = compared.candidate, compared.active, compared.bma_difference
     most_ece = max(MOST_ECE, active.ece)
     return (
         Check(

@@ -24,9 +24,12 @@ OPENVINO_INT8_XML: Final = "openvino/model-int8.xml"
 OPENVINO_INT8_BIN: Final = "openvino/model-int8.bin"
 CARD: Final = "card.md"
 REPORT: Final = "report.json"
+REPORT_PAGE: Final = "report.html"
 GOLDEN: Final = "golden.npz"
 OUT_OF_DISTRIBUTION: Final = "out_of_distribution.npz"
-REQUIRED_FILES: Final = frozenset({WEIGHTS, OPENVINO_XML, OPENVINO_BIN, CARD, REPORT, GOLDEN})
+REQUIRED_FILES: Final = frozenset(
+    {WEIGHTS, OPENVINO_XML, OPENVINO_BIN, CARD, REPORT, GOLDEN, OUT_OF_DISTRIBUTION}
+)
 
 MAX_FILE_BYTES: Final = 512 * 2**20
 """Files are checked in memory. The largest network in sight (EfficientNet-B7 class) has 270 MB of weights."""
@@ -122,31 +125,23 @@ class ConformalGroup(_Part):
 
 
 class Conformal(_Part):
-    """Split conformal prediction: a class is in the set where its score is at most its quantile.
-
-    Format 1 has one quantile for all classes, format 2 one for each of the groups.
-    """
+    """Split conformal prediction: a class is in the set where its score is at most the quantile of its group."""
 
     coverage: Annotated[float, Field(gt=0, lt=1)]
     score: Literal["1-p"]
-    quantile: Fraction | None = None
-    groups: tuple[ConformalGroup, ...] | None = None
+    groups: tuple[ConformalGroup, ...]
 
     @model_validator(mode="after")
     def _one_quantile_for_each_class(self) -> Self:
-        if (self.quantile is None) == (self.groups is None):
-            raise ValueError("expected either conformal.quantile or conformal.groups")
-        grouped = [code for group in self.groups or () for code in group.classes]
-        if self.groups is not None and sorted(grouped) != sorted(CLASSES):
+        grouped = [code for group in self.groups for code in group.classes]
+        if sorted(grouped) != sorted(CLASSES):
             raise ValueError(f"expected each class in one group of conformal.groups, got {grouped}")
         return self
 
     @property
     def quantiles(self) -> tuple[float, ...]:
         """The quantile of each class, in the order of `CLASSES`."""
-        if self.quantile is not None:
-            return (self.quantile,) * len(CLASSES)
-        quantile_of = {code: group.quantile for group in self.groups or () for code in group.classes}
+        quantile_of = {code: group.quantile for group in self.groups for code in group.classes}
         return tuple(quantile_of[code] for code in CLASSES)
 
 
@@ -183,7 +178,8 @@ class Training(_Part):
     split_digest: Digest
     images: Annotated[int, Field(gt=0)]
     epochs: Annotated[int, Field(ge=0)]
-    seed: int
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    """One for each run: an ensemble comes of several."""
     seconds: Annotated[float, Field(ge=0)]
 
 
@@ -234,18 +230,18 @@ class FileRecord(_Part):
 class Manifest(_Part):
     """Everything a worker must know of a model besides its weights. `to_bytes` is its one spelling."""
 
-    format: Literal[1, 2]
+    format: Literal[2]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
     network: Network
     classes: tuple[str, ...]
     preprocessing_version: str
     input_size: Annotated[int, Field(ge=32, le=1024)]
     prior: Prior
-    readings: Readings | None = None
+    readings: Readings
     temperature: Annotated[float, Field(gt=0)]
     thresholds: Thresholds
     conformal: Conformal
-    out_of_distribution: OutOfDistribution | None
+    out_of_distribution: OutOfDistribution
     fusion: Fusion | None = None
     training: Training
     metrics: Metrics
@@ -270,26 +266,13 @@ class Manifest(_Part):
             and not {OPENVINO_INT8_XML, OPENVINO_INT8_BIN} <= self.files.keys()
         ):
             raise ValueError("expected the OpenVINO files in int8, which may serve by precisions.int8")
-        self._check_format()
         if reserved := self.files.keys() & {MANIFEST, SIGNATURE}:
             raise ValueError(f"expected no record of {sorted(reserved)}: a manifest cannot vouch for itself")
         return self
 
-    def _check_format(self) -> None:
-        """Format 2 has all of what format 1 did not know, so that whoever knows format 1 alone refuses to serve it."""
-        of_format_2 = (self.readings, self.conformal.groups, self.out_of_distribution)
-        if any((part is not None) != (self.format == 2) for part in of_format_2):
-            raise ValueError(
-                "expected readings, conformal.groups and out_of_distribution in format 2 and none in format 1"
-            )
-        if (OUT_OF_DISTRIBUTION in self.files) != (self.out_of_distribution is not None):
-            raise ValueError(f"expected {OUT_OF_DISTRIBUTION} exactly where out_of_distribution reads it")
-
     def to_bytes(self) -> bytes:
-        """The canonical JSON: sorted keys, no spaces, UTF-8, no newline at the end."""
-        # Parts that are not there are left out, so that an artifact of a time before them keeps its digest; but
-        # format 1 spelled out that it has no out_of_distribution.
-        content = {"out_of_distribution": None, **self.model_dump(mode="json", exclude_none=True)}
+        """The canonical JSON: sorted keys, no spaces, nothing for parts that are None, UTF-8, no newline at the end."""
+        content = self.model_dump(mode="json", exclude_none=True)
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @property
@@ -308,16 +291,21 @@ def parse_manifest(manifest_bytes: bytes) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(manifest_bytes)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
-        raise ArtifactRefused(f"Expected a manifest of format 1 or 2. Received: {problems}") from None
+        raise ArtifactRefused(f"Expected a manifest of format 2. Received: {_what_came(error)}") from None
     if manifest.to_bytes() != manifest_bytes:
         raise ArtifactRefused(
             "Expected canonical JSON (see Manifest.to_bytes). Received: another spelling of it"
         )
     return manifest
+
+
+def _what_came(error: ValidationError) -> str:
+    """The number of another format, which says more than all that differs there; else every problem."""
+    problems = error.errors(include_url=False)
+    for problem in problems:
+        if problem["loc"] == ("format",) and isinstance(problem["input"], int):
+            return f"format {problem['input']}"
+    return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
 
 
 def describe_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:

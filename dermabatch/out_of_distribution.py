@@ -88,17 +88,10 @@ def unit(embedding: Embedding) -> Scores:
     return embedding / np.maximum(lengths, _SHORTEST)  # type: ignore[no-any-return]
 
 
-def read_detector(artifact: Artifact) -> Detector | None:
-    """The detector of a model; None for a model of format 1, which came without.
+def read_detector(artifact: Artifact) -> Detector:
+    """The detector of a model.
 
     Raises:
         ArtifactRefused: its file changed since it was verified, or holds something else.
     """
-    if artifact.manifest.out_of_distribution is None:
-        return None
     return Detector.from_bytes(artifact.read(OUT_OF_DISTRIBUTION))
-
-
-def strangeness(embedding: Embedding, detector: Detector | None) -> Scores | None:
-    """See `Detector.strangeness`; None where the model has no detector."""
-    return None if detector is None else detector.strangeness(embedding)

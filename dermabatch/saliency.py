@@ -54,12 +54,5 @@ def heat_map(grid: npt.NDArray[np.uint8]) -> bytes:
 
 
 def upscaled(grid: Grid, edge: int) -> Grid:
-    """The grid [h, w] as a smooth [edge, edge] of the same type, each cell where its network looked.
-
-    Strided convolutions with symmetric padding, as EfficientNet-Lite has them, centre cell i on pixel i * stride. A
-    plain resize would take it for the middle of the i-th tile and move every map right and down by half a cell.
-    """
-    height, width = grid.shape
-    pixels = np.arange(edge, dtype=np.float32)
-    columns, rows = np.meshgrid(pixels * width / edge, pixels * height / edge)
-    return cv2.remap(grid, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+    """The grid [h, w] as a smooth [edge, edge] of the same type, each cell on its own tile of the picture."""
+    return cv2.resize(grid, (edge, edge), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]

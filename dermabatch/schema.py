@@ -106,7 +106,6 @@ class User(Base):
     service: Mapped[bool] = mapped_column(server_default=sa.false())
     password: Mapped[str | None]
     active: Mapped[bool] = mapped_column(server_default=sa.true())
-    fs_uniquifier: Mapped[str] = mapped_column(unique=True, default=lambda: new_id().hex)
     created_at: Mapped[CreatedAt]
     last_login_at: Mapped[datetime | None]
     current_login_at: Mapped[datetime | None]

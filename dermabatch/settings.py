@@ -80,7 +80,9 @@ class Settings(RegistrySettings):
     master_key: KeyBytes = Field(
         description="wraps the keys of patients and batches; 32 bytes as base64", repr=False
     )
-    secret_key: SecretStr | None = Field(default=None, description="signs the portal's cookies")
+    secret_key: SecretStr | None = Field(
+        default=None, description="signs the portal's forms and picture tickets"
+    )
     password_salt: SecretStr | None = Field(default=None, description="keys the portal's password hashes")
 
     # Intake
@@ -118,7 +120,13 @@ class Settings(RegistrySettings):
         default=False, description="allow cookies over plain HTTP: loopback demos only"
     )
     trusted_proxies: int = Field(default=0, ge=0, description="reverse proxies in front of the portal")
-    session_hours: float = Field(default=12, gt=0)
+    session_hours: float = Field(default=12, gt=0, description="the longest stay in the portal")
+    session_idle_minutes: float = Field(
+        default=60, gt=0, description="a stay in which nobody does anything ends after this"
+    )
+    second_factor_for: tuple[Literal["staff", "administrator"], ...] = Field(
+        default=(), description="roles that sign in with a second factor or not at all, as a JSON list"
+    )
 
 
 _Kind = TypeVar("_Kind", bound=RegistrySettings)

@@ -17,7 +17,7 @@ class ShippedModel:
 
 SHIPPED_MODEL: Final = ShippedModel(
     folder=Path(__file__).parent / "shipped_model",
-    digest="36bcef01c8fef2a1e7a6027a989066e1c55f01a411f0dbbabf22cfed36220cab",
+    digest="dd42c3089436fdf26beb12bace08079a5b33fabbb7028cfc564b81f4f1fc3872",
 )
 
 

@@ -1,8 +1,8 @@
-"""Pseudonyms and data keys of patients: finding a patient without storing a readable number, sealing, erasing.
+"""Pseudonyms and data keys of patients: finding a patient without storing a readable number, sealing.
 
 Every patient (*subject*) and every batch has a random 32-byte data key. It is stored only wrapped by a key derived from
 the installation's master key, and everything that could name a person is sealed with it. Destroying the wrapped key of
-a subject is therefore enough to erase the person.
+a subject is therefore enough to erase the person (`erasures`).
 """
 
 import hmac
@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from dermabatch import audit
-from dermabatch.errors import ErasedSubject, NotFound, SealBroken
+from dermabatch.errors import ErasedSubject, SealBroken
 from dermabatch.identifiers import new_id
 from dermabatch.schema import Batch, Image, Lesion, Subject
 
@@ -35,6 +34,7 @@ class KeyRing:
         """Derive the subkeys (HKDF-SHA256, RFC 5869) of a 32-byte master key."""
         self._wrapping = AESGCM(_derive(master_key, b"dermabatch/wrap/1"))
         self._lookup = _derive(master_key, b"dermabatch/lookup/1")
+        self._proving = _derive(master_key, b"dermabatch/proof/1")
 
     def new_wrapped_key(self, owner_id: UUID) -> bytes:
         """A fresh data key, wrapped so that only `unwrap` with the same owner opens it: 60 bytes."""
@@ -52,6 +52,10 @@ class KeyRing:
     def lookup_hash(self, department_id: UUID, text: str) -> bytes:
         """HMAC-SHA256 under which a department finds this text again; equal texts of two departments differ."""
         return hmac.digest(self._lookup, department_id.bytes + text.encode(), "sha256")
+
+    def proof(self, statement: bytes) -> bytes:
+        """HMAC-SHA256 that only a holder of the master key can make of this statement."""
+        return hmac.digest(self._proving, statement, "sha256")
 
 
 def seal_text(text: str, key: bytes, row_id: UUID) -> bytes:
@@ -167,36 +171,6 @@ def find_or_create_lesion(
         .on_conflict_do_nothing(index_elements=["department_id", "lookup_hash"])
     )
     return session.scalars(known).one()
-
-
-def erase_subject(session: Session, subject_id: UUID, *, actor: audit.Actor) -> None:
-    """Destroy the key, the number and the lookup of a patient, in the caller's transaction.
-
-    What was sealed with the key (images, file names, lesion labels) stays where it is and is unreadable from the
-    commit on. Backups and write-ahead logs that still hold the wrapped key have their own retention.
-
-    Raises:
-        NotFound: no such subject in this department, or it was erased before.
-    """
-    department_id = session.scalar(
-        sa.update(Subject)
-        .where(Subject.id == subject_id, Subject.erased_at.is_(None))
-        .values(lookup_hash=None, patient_sealed=None, wrapped_key=None, erased_at=sa.func.clock_timestamp())
-        .returning(Subject.department_id)
-    )
-    if department_id is None:
-        raise NotFound(f"Expected a patient of this department. Received: {subject_id}")
-    audit.append(
-        session,
-        audit.Event(
-            audit.Action.SUBJECT_ERASED,
-            audit.Outcome.SUCCESS,
-            actor=actor,
-            department_id=department_id,
-            object_type="subject",
-            object_id=str(subject_id),
-        ),
-    )
 
 
 def _derive(master_key: bytes, purpose: bytes) -> bytes:

@@ -68,7 +68,7 @@ def assess(
     qualities: Sequence[Quality],
     clinical: Sequence[Clinical] | None = None,
     *,
-    strangeness: Vector | None = None,
+    strangeness: Vector,
 ) -> list[Assessment]:
     """Read the logits of N images the way the manifest says.
 
@@ -81,13 +81,13 @@ def assess(
         manifest: of the model that computed them.
         qualities: of the N images.
         clinical: what is known of the N images besides their pixels; None where nothing is.
-        strangeness: float64[N] by the model's `dermabatch.out_of_distribution.Detector`; None where it has none.
+        strangeness: float64[N] by the model's `dermabatch.out_of_distribution.Detector`.
 
     Raises:
         ValueError: a logit or a strangeness is not finite, and compared with a threshold would pass for harmless;
-            or the manifest has a limit for the strangeness, and nobody measured it, or the other way round.
+            or there is another number of images in one of the arguments.
     """
-    if not np.isfinite(logits).all() or not np.isfinite(0.0 if strangeness is None else strangeness).all():
+    if not (np.isfinite(logits).all() and np.isfinite(strangeness).all()):
         raise ValueError("expected finite logits and strangeness, received NaN or infinity")
     flaws = _flaws(qualities, strangeness, manifest.out_of_distribution)
     fused = fuse(logits, manifest.fusion, [NOTHING_KNOWN] * len(logits) if clinical is None else clinical)
@@ -219,17 +219,11 @@ def _below(melanoma: _Suspicion, malignant: _Suspicion, thresholds: Thresholds) 
     )
 
 
-def _flaws(
-    qualities: Sequence[Quality], strangeness: Vector | None, limit: OutOfDistribution | None
-) -> list[str]:
+def _flaws(qualities: Sequence[Quality], strangeness: Vector, limit: OutOfDistribution) -> list[str]:
     """Why each picture cannot be judged, in words; empty where it can."""
-    if (strangeness is None) != (limit is None):
-        raise ValueError(
-            "expected the strangeness of each image exactly where the manifest has a limit for it"
-        )
-    doubts = [_poor(quality) for quality in qualities]
-    if strangeness is not None and limit is not None:
-        doubts = [poor + _strange(value, limit) for poor, value in zip(doubts, strangeness, strict=True)]
+    doubts = [
+        _poor(quality) + _strange(value, limit) for quality, value in zip(qualities, strangeness, strict=True)
+    ]
     return [f"the picture {' and '.join(of_one)}" if of_one else "" for of_one in doubts]
 
 

@@ -14,11 +14,16 @@ from dermabatch.manifest import (
     MANIFEST,
     OPENVINO_BIN,
     OPENVINO_XML,
+    OUT_OF_DISTRIBUTION,
+    REPORT,
     REQUIRED_FILES,
+    Fusion,
     Network,
+    OutOfDistribution,
     Training,
     describe_files,
 )
+from dermabatch.out_of_distribution import Detector
 from dermabatch.taxonomy import CLASSES
 from tests.situations import tiny_manifest
 from training.data import read_image
@@ -26,6 +31,10 @@ from training.data import read_image
 SIZE = 32
 CELLS = 4
 CERTAINTY = 12.0
+NUMBERS = CELLS * CELLS * 3
+"""Of an embedding: red, green and blue of each cell."""
+ANYTHING_GOES = OutOfDistribution(score="unit-residual", threshold=2.0, kept=0.99, lesions=1)
+"""No two embeddings of length 1 are further apart."""
 
 
 def fitted_weights(samples) -> np.ndarray:
@@ -39,10 +48,19 @@ def fitted_weights(samples) -> np.ndarray:
 
 
 def write_colour_model(
-    folder: Path, weights: np.ndarray, *, name: str, split_digest: str, golden_off: float = 0.0
+    folder: Path,
+    weights: np.ndarray,
+    *,
+    name: str,
+    split_digest: str,
+    golden_off: float = 0.0,
+    fusion: Fusion | None = None,
 ) -> Artifact:
     """An artifact that OpenVINO serves; `golden_off` is added to one recorded logit."""
-    files = dict.fromkeys(REQUIRED_FILES, name.encode()) | _openvino_files(weights)
+    files = dict.fromkeys(REQUIRED_FILES, name.encode()) | _openvino_files(weights) | {REPORT: b"{}"}
+    files[OUT_OF_DISTRIBUTION] = Detector(
+        np.zeros(NUMBERS, np.float32), np.eye(NUMBERS, 1, dtype=np.float32)
+    ).to_bytes()
     images = np.random.default_rng(3).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
     logits = openvino.compile_model(_network(weights), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(images)[0]
     logits[0, 0] += golden_off
@@ -55,14 +73,16 @@ def write_colour_model(
         split_digest=split_digest,
         images=1,
         epochs=1,
-        seed=1,
+        seeds=(1,),
         seconds=1.0,
     )
     manifest = tiny_manifest(name=name).model_copy(
         update={
             "network": Network(name="baseline_cnn", parameters={"input_size": SIZE, "classes": 7}),
             "input_size": SIZE,
+            "out_of_distribution": ANYTHING_GOES,
             "training": training,
+            "fusion": fusion,
             "files": describe_files(files),
         }
     )
@@ -81,7 +101,7 @@ def _network(weights: np.ndarray) -> openvino.Model:
         np.array([2, 4]),
         keep_dims=False,
     )
-    embedding = ops.reshape(cells, np.array([0, CELLS * CELLS * 3]), special_zero=True)
+    embedding = ops.reshape(cells, np.array([0, NUMBERS]), special_zero=True)
     logits = ops.add(ops.matmul(embedding, weights[:-1], False, False), weights[-1])
     cam = ops.matmul(cells, np.ones((3, len(CLASSES)), np.float32), False, False)
     outputs = {"logits": logits, "embedding": embedding, "cam": cam}

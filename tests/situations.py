@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import sqlalchemy as sa
 
 from dermabatch import accounts
@@ -14,24 +15,29 @@ from dermabatch.accounts import ADMINISTRATOR, STAFF
 from dermabatch.audit import Actor, ActorKind
 from dermabatch.database import Sessions
 from dermabatch.derived import Derived, pack_derived, seal_derived
-from dermabatch.gate import Check, Difference, Figures, Gate
+from dermabatch.gate import Basis, Check, Compared, Difference, Figures, Gate
 from dermabatch.identifiers import new_id
 from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
 from dermabatch.lifecycle import BatchState, ChunkState, ImageState, ModelState, PackState, Queue
 from dermabatch.manifest import (
     MANIFEST,
+    OUT_OF_DISTRIBUTION,
     REQUIRED_FILES,
     Conformal,
+    ConformalGroup,
     Manifest,
     Metrics,
     Network,
+    OutOfDistribution,
     Prior,
+    Readings,
     Threshold,
     Thresholds,
     Training,
     describe_files,
 )
 from dermabatch.objects import ObjectStore
+from dermabatch.out_of_distribution import Detector
 from dermabatch.schema import Activation, Batch, Chunk, Department, Image, Model, Pack, Prediction, Role, User
 from dermabatch.subjects import KeyRing, batch_key, data_key, find_or_create_lesion, seal_text
 from dermabatch.taxonomy import CLASSES
@@ -43,7 +49,7 @@ TESTS = Actor(None, ActorKind.SERVICE, "tests")
 
 
 def write_artifact(folder: Path, *, name: str = "tiny-1", bma: float = 0.8) -> Path:
-    """An artifact whose files nobody parses: right for everything that only stores and verifies it."""
+    """An artifact of which only the detector can be parsed: right for everything that only stores and verifies it."""
     files = _contents(name)
     for file, content in files.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -56,22 +62,39 @@ def tiny_manifest(*, name: str = "tiny-1", bma: float = 0.8) -> Manifest:
     """What `write_artifact` says of its files."""
     limits = {"target": 0.95, "sensitivity": 0.9, "specificity": 0.9}
     return Manifest(
-        format=1,
+        format=2,
         name=name,
         network=Network(name="efficientnet_lite0", parameters={"input_size": 224, "classes": len(CLASSES)}),
         classes=CLASSES,
         preprocessing_version=PREPROCESSING_VERSION,
         input_size=224,
         prior=Prior(decision=(1 / 7,) * 7, natural=(1 / 7,) * 7),
+        readings=Readings(
+            scores="softmax(logits)", probabilities="softmax(logits / temperature + log(prior.natural))"
+        ),
         temperature=1.0,
         thresholds=Thresholds(
             urgent=Threshold(value=0.5, on="mel", chosen_for="specificity", **limits),
             soon=Threshold(value=0.2, on="malignant", chosen_for="sensitivity", **limits),
         ),
-        conformal=Conformal(coverage=0.9, score="1-p", quantile=0.9),
-        out_of_distribution=None,
+        conformal=Conformal(
+            coverage=0.9,
+            score="1-p",
+            groups=(
+                ConformalGroup(classes=("mel",), quantile=0.95, lesions=60),
+                ConformalGroup(classes=("akiec", "bcc"), quantile=0.8, lesions=55),
+                ConformalGroup(classes=("bkl", "df", "nv", "vasc"), quantile=0.4, lesions=630),
+            ),
+        ),
+        out_of_distribution=OutOfDistribution(score="unit-residual", threshold=0.5, kept=0.99, lesions=745),
         training=Training(
-            data="none", data_digest="0" * 64, split_digest="0" * 64, images=1, epochs=0, seed=1, seconds=0.0
+            data="none",
+            data_digest="0" * 64,
+            split_digest="0" * 64,
+            images=1,
+            epochs=0,
+            seeds=(1,),
+            seconds=0.0,
         ),
         metrics=Metrics(
             bma=bma,
@@ -86,6 +109,13 @@ def tiny_manifest(*, name: str = "tiny-1", bma: float = 0.8) -> Manifest:
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         files=describe_files(_contents(name)),
     )
+
+
+def detector() -> Detector:
+    """Of embeddings of 20 numbers, which lie near a space of three dimensions."""
+    random = np.random.default_rng(6)
+    directions, _ = np.linalg.qr(random.normal(size=(20, 3)))
+    return Detector(np.full(20, 0.2, np.float32), directions.astype(np.float32))
 
 
 def gate_result(*, passed: bool, active: str = "a" * 64) -> Gate:
@@ -107,15 +137,16 @@ def gate_result(*, passed: bool, active: str = "a" * 64) -> Gate:
         split_digest="5" * 64,
         images=1000,
         lesions=750,
-        candidate_figures=figures,
-        active_figures=figures,
-        bma_difference=Difference(0.0, -0.01 if passed else -0.03, 0.01),
+        compared={
+            Basis.PICTURE_ALONE: Compared(figures, figures, Difference(0.0, -0.01 if passed else -0.03, 0.01))
+        },
         checks=(Check("bma", passed, "BMA 0.800 after 0.800"),),
     )
 
 
 def _contents(name: str) -> dict[str, bytes]:
-    return {file: f"{file} of {name}".encode() for file in REQUIRED_FILES}
+    contents = {file: f"{file} of {name}".encode() for file in REQUIRED_FILES}
+    return {**contents, OUT_OF_DISTRIBUTION: detector().to_bytes()}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Writes the folder that a worker serves from. `dermabatch.artifacts` says what is in it and how it is trusted."""
 
 import importlib.metadata
-import json
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from dermabatch.manifest import (
     MANIFEST,
     OUT_OF_DISTRIBUTION,
     REPORT,
+    REPORT_PAGE,
     WEIGHTS,
     Fusion,
     Manifest,
@@ -35,6 +36,7 @@ from training.data import Pixels
 from training.evaluate import manifest_metrics
 from training.export import golden_file, openvino_files
 from training.folders import replace_folder
+from training.report import render_report, report_bytes
 
 LIBRARIES: Final = ("keras", "numpy", "opencv-python-headless", "openvino", "tensorflow")
 
@@ -76,7 +78,7 @@ def write_artifact(
         WEIGHTS: save_weights(network),
         **openvino_ir,
         CARD: write_card(name, about, training, calibration.thresholds, report).encode(),
-        REPORT: json.dumps(report, indent=1, sort_keys=True).encode(),
+        REPORT: report_bytes(report),
         GOLDEN: golden_file(network, openvino_ir, golden_images),
         OUT_OF_DISTRIBUTION: detector.to_bytes(),
     }
@@ -102,5 +104,52 @@ def write_artifact(
         created_at=datetime.now(UTC).replace(microsecond=0),
         files=describe_files(files),
     )
+    return _written(folder, files, manifest)
+
+
+def with_report(draft: Artifact, report: dict[str, Any], folder: Path) -> Artifact:
+    """`draft` with the report, page, card and figures of `training.report`, written in place of what `folder` held.
+
+    Args:
+        draft: an artifact without a signature.
+        report: of `training.report.of_artifact.report_data`. It names no digest, because the digest will cover it.
+        folder: of the artifact; its parent exists.
+    """
+    manifest = draft.manifest
+    report["about"]["digest"] = None
+    changed = {
+        REPORT: report_bytes(report),
+        REPORT_PAGE: render_report(report).encode(),
+        CARD: write_card(
+            manifest.name, manifest.network, manifest.training, manifest.thresholds, report
+        ).encode(),
+    }
+    return rewritten(draft, folder, changed, metrics=manifest_metrics(report))
+
+
+def rewritten(
+    artifact: Artifact,
+    folder: Path,
+    changed: Mapping[str, bytes],
+    *,
+    without: Collection[str] = (),
+    **fields: Any,
+) -> Artifact:
+    """`artifact` with other files and other fields of its manifest, in place of what `folder` held.
+
+    Args:
+        artifact: without a signature.
+        folder: of the result; may be that of `artifact`.
+        changed: files that are new or have another content.
+        without: files that are left out.
+        fields: of the manifest; `files` follow from the above.
+    """
+    kept = [name for name in artifact.manifest.files if name not in {*changed, *without}]
+    files = {**{name: artifact.read(name) for name in kept}, **changed}
+    manifest = artifact.manifest.model_copy(update={**fields, "files": describe_files(files)})
+    return _written(folder, files, manifest)
+
+
+def _written(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> Artifact:
     replace_folder(folder, {**files, MANIFEST: manifest.to_bytes()})
     return read_artifact(folder, expected_digest=manifest.digest, verify_key=None)

@@ -28,11 +28,11 @@ class Augmentation:
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
-    smallest_frame: float = 0.6  # share of the edge; below it lesions lose their border
-    brightness: float = 0.15  # relative, either way: lamps differ
-    contrast: float = 0.15
-    saturation: float = 0.15
-    tint: float = 0.06  # per channel: white balance differs less than brightness
+    smallest_frame: float = 0.5  # share of the edge; below it lesions lose their border
+    brightness: float = 0.2  # relative, either way: lamps differ
+    contrast: float = 0.2
+    saturation: float = 0.2
+    tint: float = 0.08  # per channel: white balance differs less than brightness
 
 
 def random_view(

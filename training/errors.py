@@ -21,6 +21,12 @@ class UnusableRecipe(TrainingError):
     code = "unusable_recipe"
 
 
+class UnusableRuns(TrainingError):
+    """Finished runs do not belong together."""
+
+    code = "unusable_runs"
+
+
 class RunExists(TrainingError):
     """The folder of a run holds another one."""
 

@@ -68,6 +68,19 @@ def fusion_gain(
     }
 
 
+def gain_of(fusion: Fusion, answers: Answers, calibration: Calibration, seed: int) -> dict[str, Any]:
+    """What a finished fusion gains for every choice of fields; see `fusion_gain`.
+
+    Args:
+        fusion: of the same model.
+        answers: of the network alone, for lesions that shaped neither it nor the fusion.
+        calibration: of the network alone.
+        seed: of the bootstrap.
+    """
+    by_fields = {fields: fuse_answers(answers, limited(fusion, fields)) for fields in CHOICES}
+    return fusion_gain(answers, by_fields, calibration, seed)
+
+
 def choose_fusion(
     trained_on: Sequence[Sample], development: Answers, test: Answers, calibration: Calibration, seed: int
 ) -> tuple[Fusion | None, dict[str, Any]]:
@@ -87,9 +100,8 @@ def choose_fusion(
     fusion = fit_fusion(trained_on, development)
     judged = fusion_gain(development, cross_fitted(trained_on, development, seed), calibration, seed)
     shipped = worth_shipping(judged)
-    by_fields = {fields: fuse_answers(test, limited(fusion, fields)) for fields in CHOICES}
     report = {
-        **fusion_gain(test, by_fields, calibration, seed),
+        **gain_of(fusion, test, calibration, seed),
         "shipped": shipped,
         "judged_on": judged,
         "evidence": fusion.model_dump(mode="json")["evidence"],

@@ -1,29 +1,32 @@
 """Measures a candidate and the active model on the same held-out images; `dermabatch.gate` judges the figures.
 
-Both are counted on what a reader would see: the engine that a worker would take, then `dermabatch.triage.assess`.
+Both are counted on what a reader would see: the engine that a worker would take, then `dermabatch.triage.assess`. A
+batch may bring age, sex and place or not, so a model that weighs them is counted both ways.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from dermabatch.artifacts import Artifact
-from dermabatch.engines import EngineOutput, installed_engines, load_engine
+from dermabatch.engines import installed_engines, load_engine
 from dermabatch.errors import ArtifactRefused
-from dermabatch.gate import Difference, Figures, Gate, golden_checks, judge
+from dermabatch.gate import Basis, Compared, Difference, Figures, Gate, golden_checks, judge
 from dermabatch.imaging.quality import measure
-from dermabatch.out_of_distribution import read_detector, strangeness
+from dermabatch.out_of_distribution import read_detector
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
-from dermabatch.triage import Assessment, Triage, assess, decision_scores
+from dermabatch.triage import Assessment, Triage, assess
 from training import metrics, weighted
-from training.answers import Answers
-from training.data import Pixels, Sample, read_image
+from training.data import Pixels, Sample, labels_of, read_image
 from training.errors import UnusableData
+from training.fusion import clinical_of
 from training.intervals import Bootstrap
 from training.sides import check_every_class, read_sides
 from training.split import Side
@@ -78,30 +81,28 @@ def compare(
         ArtifactRefused: a model misses its golden answers on the very engine that is to measure it.
         ConfigurationError: no engine is installed.
     """
-    remarks = _foreign_splits(candidate, active, held_out)
-    if remarks and not other_split:
+    foreign = _foreign_splits(candidate, active, held_out)
+    if foreign and not other_split:
         raise UnusableData(
-            f"{' '.join(remarks)} Give the split of both, or --other-split to compare all the same."
+            f"{' '.join(foreign)} Give the split of both, or --other-split to compare all the same."
         )
     images = len(held_out.samples)
     ours = _seen(candidate, held_out, lambda done: progress(done, 2 * images))
     theirs = _seen(active, held_out, lambda done: progress(images + done, 2 * images))
-    figures, figures_of_active = _figures(ours), _figures(theirs)
-    difference = _difference(ours.answers, theirs.answers)
-    target = candidate.manifest.conformal.coverage
-    checks = judge(figures, figures_of_active, difference, coverage_target=target)
+    truth = _Truth.of(held_out.samples)
+    bases: Iterable[Basis] = Basis if _weighs_more(ours) or _weighs_more(theirs) else (Basis.PICTURE_ALONE,)
+    compared = {basis: _compared(ours[basis], theirs[basis], truth) for basis in bases}
+    checks = judge(compared, coverage_target=candidate.manifest.conformal.coverage)
     return Gate(
         candidate=candidate.digest,
         active=active.digest,
         side=held_out.side.value,
         split_digest=held_out.split_digest,
         images=images,
-        lesions=len(np.unique(ours.answers.lesions)),
-        candidate_figures=figures,
-        active_figures=figures_of_active,
-        bma_difference=difference,
+        lesions=len(np.unique(truth.lesions)),
+        compared=compared,
         checks=(*checks, *golden_checks(_golden_problems(candidate))),
-        remarks=remarks,
+        remarks=(*foreign, *_unjudged(candidate, compared)),
     )
 
 
@@ -118,6 +119,13 @@ def _foreign_splits(candidate: Artifact, active: Artifact, held_out: HeldOutSide
     )
 
 
+def _unjudged(candidate: Artifact, compared: Mapping[Basis, Compared]) -> tuple[str, ...]:
+    """What must be said where a candidate weighs more than these images bring."""
+    if candidate.manifest.fusion is None or Basis.ALL_KNOWN in compared:
+        return ()
+    return ("What age, sex and place add to the candidate was not judged: these images bring none of them.",)
+
+
 def _golden_problems(artifact: Artifact) -> dict[str, str | None]:
     """By engine that is installed here: why it cannot serve the model, or None."""
     problems: dict[str, str | None] = {}
@@ -130,59 +138,79 @@ def _golden_problems(artifact: Artifact) -> dict[str, str | None]:
     return problems
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What one model says of every image, and what a reader sees of it."""
-
-    answers: Answers
-    assessments: list[Assessment]
+Seen = dict[Basis, list[Assessment]]
+"""What a reader sees of every image."""
 
 
-def _seen(artifact: Artifact, held_out: HeldOutSide, progress: Callable[[int], None]) -> _Seen:
+def _seen(artifact: Artifact, held_out: HeldOutSide, progress: Callable[[int], None]) -> Seen:
     detector = read_detector(artifact)
-    outputs: list[EngineOutput] = []
-    assessments: list[Assessment] = []
+    seen: Seen = {basis: [] for basis in Basis}
     with closing(load_engine(artifact.folder, artifact.manifest)) as engine:
-        for pictures in _pictures(held_out.samples, engine.input_size):
+        for samples, pictures in _pictures(held_out.samples, engine.input_size):
             output = engine.run(pictures)
-            qualities = [measure(picture, engine.input_size, engine.input_size) for picture in pictures]
-            assessments += assess(
+            read = partial(
+                assess,
                 output.logits,
                 artifact.manifest,
-                qualities,
-                strangeness=strangeness(output.embedding, detector),
+                [measure(picture, engine.input_size, engine.input_size) for picture in pictures],
+                strangeness=detector.strangeness(output.embedding),
             )
-            outputs.append(output)
-            progress(len(assessments))
-    joined = EngineOutput.joined(outputs)
-    return _Seen(Answers(held_out.samples, joined.logits, joined.embedding), assessments)
+            seen[Basis.PICTURE_ALONE] += read()
+            seen[Basis.ALL_KNOWN] += read([clinical_of(sample) for sample in samples])
+            progress(len(seen[Basis.PICTURE_ALONE]))
+    return seen
 
 
-def _pictures(samples: Sequence[Sample], size: int) -> Iterator[Pixels]:
-    """uint8[n, size, size, 3], at most `CHUNK` at a time."""
+def _weighs_more(seen: Seen) -> bool:
+    """Whether anything besides the pictures was weighed."""
+    return any(assessment.fields_used for assessment in seen[Basis.ALL_KNOWN])
+
+
+def _pictures(samples: Sequence[Sample], size: int) -> Iterator[tuple[Sequence[Sample], Pixels]]:
+    """At most `CHUNK` samples at a time, and their pictures, uint8[n, size, size, 3]."""
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(samples), CHUNK):
             chunk = samples[start : start + CHUNK]
-            yield np.stack(list(pool.map(lambda sample: read_image(sample.path, size), chunk)))
+            yield chunk, np.stack(list(pool.map(lambda sample: read_image(sample.path, size), chunk)))
 
 
-def _difference(ours: Answers, theirs: Answers) -> Difference:
+@dataclass(frozen=True, slots=True)
+class _Truth:
+    """Of each image: class index int64[N], lesion str[N], and what it counts so that every lesion counts once."""
+
+    labels: metrics.Labels
+    lesions: npt.NDArray[np.str_]
+    weights: metrics.Floats
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> Self:
+        lesions = np.array([sample.lesion_id for sample in samples])
+        return cls(labels_of(samples), lesions, metrics.lesion_weights(lesions))
+
+
+def _compared(ours: list[Assessment], theirs: list[Assessment], truth: _Truth) -> Compared:
+    return Compared(_figures(ours, truth), _figures(theirs, truth), _difference(ours, theirs, truth))
+
+
+def _scores(assessments: list[Assessment]) -> metrics.Floats:
+    return np.array([assessment.scores for assessment in assessments])
+
+
+def _difference(ours: list[Assessment], theirs: list[Assessment], truth: _Truth) -> Difference:
     """Paired: each resample of the lesions counts both models, so that what is hard for both cancels out."""
     bma_of_ours, bma_of_theirs = (
-        weighted.balanced_accuracy(answers.truth, decision_scores(answers.logits))
-        for answers in (ours, theirs)
+        weighted.balanced_accuracy(truth.labels, _scores(assessments)) for assessments in (ours, theirs)
     )
-    bootstrap = Bootstrap(ours.truth, ours.lesions, SEED)
+    bootstrap = Bootstrap(truth.labels, truth.lesions, SEED)
     figure = bootstrap.figure(lambda weights: bma_of_ours(weights) - bma_of_theirs(weights))
     return Difference(figure.value, figure.low, figure.high)
 
 
-def _figures(seen: _Seen) -> Figures:
-    truth, weights = seen.answers.truth, seen.answers.weights
-    scores = decision_scores(seen.answers.logits)
-    probabilities = np.array([assessment.probabilities for assessment in seen.assessments])
-    flagged = np.array([assessment.triage is not Triage.NOT_FLAGGED for assessment in seen.assessments])
-    sets = [assessment.conformal_set for assessment in seen.assessments]
+def _figures(assessments: list[Assessment], of: _Truth) -> Figures:
+    truth, weights, scores = of.labels, of.weights, _scores(assessments)
+    probabilities = np.array([assessment.probabilities for assessment in assessments])
+    flagged = np.array([assessment.triage is not Triage.NOT_FLAGGED for assessment in assessments])
+    sets = [assessment.conformal_set for assessment in assessments]
     covered = [CLASSES[label] in members for label, members in zip(truth, sets, strict=True)]
     own = np.take_along_axis(probabilities, truth[:, None], axis=1)[:, 0]
     melanoma, benign = truth == MELANOMA, ~np.isin(truth, MALIGNANT_INDICES)

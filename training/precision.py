@@ -18,24 +18,22 @@ import nncf
 import numpy as np
 import openvino
 
-from dermabatch.artifacts import Artifact, read_artifact
+from dermabatch.artifacts import Artifact
 from dermabatch.engines.golden import LARGEST_DIFFERENCE, golden_difference
 from dermabatch.engines.openvino_engine import OpenVinoEngine
 from dermabatch.manifest import (
-    MANIFEST,
     OPENVINO_BIN,
     OPENVINO_INT8_BIN,
     OPENVINO_INT8_XML,
     OPENVINO_XML,
     Manifest,
     ReducedPrecision,
-    describe_files,
 )
 from dermabatch.taxonomy import CLASSES, MALIGNANT_INDICES
 from dermabatch.triage import calibrated_probabilities
+from training.artifact import rewritten
 from training.data import Pixels, Sample, read_image
 from training.errors import UnusableData
-from training.folders import replace_folder
 from training.intervals import Flags
 from training.metrics import Floats, Labels
 from training.sides import read_sides
@@ -124,14 +122,19 @@ def with_precisions(artifact: Artifact, images: PrecisionImages, progress: Calla
         for full_layers in _worth_trying(artifact):
             progress(f"int8, the first {full_layers} layers in full precision")
             int8 = quantized(artifact, images.training, full_layers)
-            trial = _written(Path(scratch) / "trial", artifact, int8, None)
+            trial = _with_int8(artifact, int8, Path(scratch) / "trial", precisions=None)
             found = measure_precision(trial, "int8", full, images, full_layers)
             if best is None or found.passes or found.agreement > best.agreement:
                 best = found
             if found.passes:
                 break
     assert best is not None
-    return _written(artifact.folder, artifact, int8 if best.passes else {}, {"bf16": bf16, "int8": best})
+    precisions = {"bf16": bf16, "int8": best}
+    return _with_int8(artifact, int8 if best.passes else {}, artifact.folder, precisions=precisions)
+
+
+def _with_int8(artifact: Artifact, int8: Mapping[str, bytes], folder: Path, **fields: Any) -> Artifact:
+    return rewritten(artifact, folder, int8, without=INT8_FILES, **fields)
 
 
 def _worth_trying(artifact: Artifact) -> list[int]:
@@ -236,17 +239,3 @@ def _speed(engine: OpenVinoEngine, full: OpenVinoEngine, images: Pixels) -> floa
 
     rounds = [(seconds(full), seconds(engine)) for _ in range(TIMED_ROUNDS)]
     return median(slow for slow, _ in rounds) / median(fast for _, fast in rounds)
-
-
-def _written(
-    folder: Path,
-    artifact: Artifact,
-    int8: Mapping[str, bytes],
-    measured: Mapping[Reduced, ReducedPrecision] | None,
-) -> Artifact:
-    kept = {name: artifact.read(name) for name in artifact.manifest.files if name not in INT8_FILES}
-    files = {**kept, **int8}
-    changes = {"precisions": measured, "files": describe_files(files)}
-    manifest = artifact.manifest.model_copy(update=changes)
-    replace_folder(folder, {**files, MANIFEST: manifest.to_bytes()})
-    return read_artifact(folder, expected_digest=manifest.digest, verify_key=None)

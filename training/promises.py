@@ -30,7 +30,7 @@ def promises(calibration: Calibration, calibrating: Answers) -> dict[str, Any]:
                 "coverage": conformal.coverage,
                 "coverage_range": coverage_range(group.lesions, conformal.coverage),
             }
-            for group in conformal.groups or ()
+            for group in conformal.groups
         ],
         "thresholds": {
             "urgent": _rates(thresholds.urgent, calibrating, (CLASSES.index("mel"),)),

@@ -21,10 +21,11 @@ from training.data import Pixels
 from training.errors import TrainingDiverged
 from training.fused_norm import trainable_copy
 from training.imbalance import Imbalance, categorical_cross_entropy
+from training.predict import Predictor
 from training.recipe import Recipe, learning_rate
 from training.sampling import Positions, balanced_order, batches, epoch_order
 
-PREDICT_BATCH: Final = 64
+BEST: Final = "best/"
 
 Weights = list[npt.NDArray[np.float32]]
 
@@ -81,11 +82,8 @@ class Trainer:
         prior = np.bincount(labels[self._order(0)], minlength=len(CLASSES)) / len(self._order(0))
         self.loss = categorical_cross_entropy(recipe.imbalance, prior)
         self.history: list[dict[str, float]] = []
-        square = tf.TensorSpec((None, recipe.input_size, recipe.input_size, 3), tf.uint8)
         self._step = tf.function(self._train_step, reduce_retracing=True)
-        self._answer = tf.function(
-            lambda images: self.averaged(images, training=False), input_signature=[square]
-        )
+        self.predict = Predictor(self.averaged)
 
     @property
     def steps(self) -> int:
@@ -152,17 +150,6 @@ class Trainer:
         right = tf.reduce_mean(tf.cast(tf.argmax(logits, axis=1) == truth, tf.float32))
         return loss, right
 
-    def predict(
-        self, pixels: Pixels, positions: Positions
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Logits float32[N, 7] and embedding float32[N, D] of the averaged network for the images at `positions`."""
-        logits, embedding = [], []
-        for start in range(0, len(positions), PREDICT_BATCH):
-            answer = self._answer(np.ascontiguousarray(pixels[positions[start : start + PREDICT_BATCH]]))
-            logits.append(answer["logits"].numpy())
-            embedding.append(answer["embedding"].numpy())
-        return np.concatenate(logits), np.concatenate(embedding)
-
     def finish_epoch(self, record: dict[str, float]) -> None:
         """Note what the epoch came to, and keep the average if its `validation_loss` is the lowest so far."""
         if all(record["validation_loss"] < earlier["validation_loss"] for earlier in self.history):
@@ -184,7 +171,7 @@ class Trainer:
     def state(self) -> RunState:
         """Everything that a resumed run needs."""
         tensors = {name: np.copy(variable.numpy(), order="C") for name, variable in self._named_variables()}
-        best = {f"best/{number}": weight for number, weight in enumerate(self.best)}
+        best = {f"{BEST}{number}": weight for number, weight in enumerate(self.best)}
         return RunState(asdict(self.recipe), self.history, tensors | best)
 
     def restore(self, state: RunState) -> None:
@@ -196,7 +183,7 @@ class Trainer:
         state.check_recipe(asdict(self.recipe))
         for name, variable in self._named_variables():
             variable.assign(state.tensors[name])
-        self.best = [state.tensors[f"best/{number}"].astype(np.float32) for number in range(len(self.best))]
+        self.best = best_weights(state)
         self.history = list(state.history)
 
     def _named_variables(self) -> Iterator[tuple[str, Any]]:
@@ -204,3 +191,9 @@ class Trainer:
         for group in ("network", "averaged", "optimizer"):
             for number, variable in enumerate(getattr(self, group).variables):
                 yield f"{group}/{number}", variable
+
+
+def best_weights(state: RunState) -> Weights:
+    """Weights of the best average of a run so far, in the order of its network."""
+    numbers = range(sum(name.startswith(BEST) for name in state.tensors))
+    return [state.tensors[f"{BEST}{number}"].astype(np.float32) for number in numbers]

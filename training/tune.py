@@ -157,8 +157,8 @@ class _Judge:
     trial: optuna.Trial
     watcher: Watcher
 
-    def decoded(self, done: int, images: int) -> None:
-        self.watcher.decoded(done, images)
+    def working(self, work: str, done: int, total: int) -> None:
+        self.watcher.working(work, done, total)
 
     def stepped(self, step: StepDone) -> None:
         self.watcher.stepped(step)

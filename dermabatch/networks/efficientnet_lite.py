@@ -3,7 +3,7 @@
 Architecture: Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML
 2019, arXiv:1905.11946), in the Lite variant of the authors' repository. The published ImageNet weights were
 trained with TensorFlow's "same" padding, which on a strided convolution pads the far sides more than the near
-ones (docs/adr/0011-same-padding.md); "symmetric", (k - 1) / 2 on every side, is what the first shipped model has.
+ones (docs/adr/0011-same-padding.md).
 """
 
 import math
@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import keras
 
-from dermabatch.errors import ArtifactRefused
 from dermabatch.networks.class_activation import ClassActivationHead
 
 STEM_FILTERS: Final = 32  # Lite scales neither stem nor head with the width
 HEAD_FILTERS: Final = 1280
 DROPOUT: Final = 0.2
+DROP_CONNECT: Final = 0.2  # share of the images that skip the last block in training, fewer skip earlier ones
 NORM_EPSILON: Final = 1e-3  # of the published checkpoints
 
 
@@ -52,30 +52,23 @@ STAGES: Final = (
 )
 
 
-def efficientnet_lite(
-    scaling: Scaling, *, input_size: int, classes: int, padding: str = "symmetric"
-) -> keras.Model:
+def efficientnet_lite(scaling: Scaling, *, input_size: int, classes: int) -> keras.Model:
     """An untrained network.
 
     Args:
         scaling: the member of the family.
         input_size: edge S of the square input in pixels, at least 32.
         classes: length C of the logits.
-        padding: "same", TensorFlow's, with which the published checkpoints were trained, or "symmetric".
 
     Returns:
         Model from [N, S, S, 3], RGB, 0 to 255, uint8 or float, to the outputs of `ClassActivationHead`.
-
-    Raises:
-        ArtifactRefused: another padding.
     """
-    if padding not in ("same", "symmetric"):
-        raise ArtifactRefused(f"Expected the padding same or symmetric. Received: {padding!r}")
     image = keras.Input((input_size, input_size, 3), name="image")
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="scale")(image)
-    x = _convolution(x, "stem", STEM_FILTERS, kernel=3, stride=2, padding=padding)
-    for number, stage in enumerate(_blocks(scaling)):
-        x = _inverted_bottleneck(x, f"block_{number}", stage, padding)
+    x = _convolution(x, "stem", STEM_FILTERS, kernel=3, stride=2)
+    blocks = _blocks(scaling)
+    for number, block in enumerate(blocks):
+        x = _inverted_bottleneck(x, f"block_{number}", block, DROP_CONNECT * number / len(blocks))
     x = _convolution(x, "head", HEAD_FILTERS)
     return keras.Model(image, ClassActivationHead(classes, DROPOUT, name="classifier")(x))
 
@@ -101,43 +94,28 @@ def _scaled_filters(filters: int, width: float) -> int:
     return rounded if rounded >= 0.9 * scaled else rounded + 8
 
 
-def _inverted_bottleneck(x: Any, name: str, block: Stage, padding: str) -> Any:
+def _inverted_bottleneck(x: Any, name: str, block: Stage, dropped: float) -> Any:
     shortcut = x
     if block.expansion > 1:
         x = _convolution(x, f"{name}_expand", x.shape[-1] * block.expansion)
-    x = _depthwise(x, f"{name}_depthwise", block.kernel, block.stride, padding)
+    x = _depthwise(x, f"{name}_depthwise", block.kernel, block.stride)
     x = _convolution(x, f"{name}_project", block.filters, relu=False)
     if block.stride == 1 and shortcut.shape[-1] == block.filters:
+        x = keras.layers.Dropout(dropped, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(x)
         x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return x
 
 
 def _convolution(
-    x: Any,
-    name: str,
-    filters: int,
-    *,
-    kernel: int = 1,
-    stride: int = 1,
-    relu: bool = True,
-    padding: str = "same",
+    x: Any, name: str, filters: int, *, kernel: int = 1, stride: int = 1, relu: bool = True
 ) -> Any:
-    x, padding = _pad(x, name, kernel, padding)
-    x = keras.layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=f"{name}_conv")(x)
+    x = keras.layers.Conv2D(filters, kernel, stride, "same", use_bias=False, name=f"{name}_conv")(x)
     return _normalize(x, name, relu)
 
 
-def _depthwise(x: Any, name: str, kernel: int, stride: int, padding: str) -> Any:
-    x, padding = _pad(x, name, kernel, padding)
-    x = keras.layers.DepthwiseConv2D(kernel, stride, padding, use_bias=False, name=f"{name}_conv")(x)
+def _depthwise(x: Any, name: str, kernel: int, stride: int) -> Any:
+    x = keras.layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}_conv")(x)
     return _normalize(x, name, relu=True)
-
-
-def _pad(x: Any, name: str, kernel: int, padding: str) -> tuple[Any, str]:
-    """The input of a convolution, and the padding that is left to the convolution itself."""
-    if padding == "same" or kernel == 1:
-        return x, "same"
-    return keras.layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_pad")(x), "valid"
 
 
 def _normalize(x: Any, name: str, relu: bool) -> Any:

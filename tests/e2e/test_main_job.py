@@ -28,16 +28,14 @@ def synthetic_archive(first_seed: int) -> bytes:
 
 def test_the_originals_come_out_of_the_api_classified(live, originals):
     batch = live.client.submit([Upload("originals.zip", originals)])
-    states = live.wait_for(batch)["states"]
-    assert states["classified"] + states["unassessable"] == 48
+    assert live.answered(batch) == 48
     live.assert_nothing_lost([batch], images=48)
 
 
 def test_a_result_says_everything_a_reader_needs(live):
     batch = live.client.submit([Upload("lesions.zip", synthetic_archive(100))])
-    states = live.wait_for(batch)["states"]
-    assert states["classified"] + states["unassessable"] == 12
-    assert states["rejected"] == 1
+    assert live.answered(batch) == 12
+    assert live.counts(batch).rejected == 1
     results = live.client.results(batch)
     assert len(results) == 13
     for result in (result for result in results if result["class"]):

@@ -95,7 +95,7 @@ def test_an_activation_in_the_middle_of_a_batch_leaves_no_mixed_chunk_and_a_roll
     batch = live.client.submit(small_lesions(640, first_seed=70_000))
     assert wait_until(lambda: chunks_by_model(live, batch).get(shipped, 0) > 0, seconds=60)
     model_store.activate(second_model, actor=administrator, sessions=installation.sessions)
-    assert live.wait_for(batch)["states"]["classified"] == 640
+    assert live.answered(batch) == 640
     by_model = chunks_by_model(live, batch)
     assert set(by_model) == {shipped, second_model}, "the activation came before or after all of the work"
     assert mixed_chunks(live, batch) == []
@@ -106,6 +106,6 @@ def test_an_activation_in_the_middle_of_a_batch_leaves_no_mixed_chunk_and_a_roll
     model_store.rollback(actor=administrator, sessions=installation.sessions)
     assert wait_until(lambda: chunks_by_model(live, batch).get(shipped, 0) > 0, seconds=60)
     record_property("roll_back_seconds", round(time.monotonic() - started, 2))
-    assert live.wait_for(batch)["states"]["classified"] == 640
+    assert live.answered(batch) == 640
     assert mixed_chunks(live, batch) == []
     assert installation.services.pids["worker"] == worker, "the worker was started again"

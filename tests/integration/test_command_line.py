@@ -3,21 +3,28 @@
 import csv
 import io
 import json
+import time
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from cli.main import dermabatch
 from dermabatch import accounts
-from dermabatch.errors import ConfigurationError, Conflict, DermabatchError
+from dermabatch.accounts import Origin, SessionLimits, second_factor
+from dermabatch.accounts.sessions import open_session
+from dermabatch.errors import ConfigurationError, Conflict, DermabatchError, InvalidRequest, NotFound
 from dermabatch.lifecycle import ImageState
 from dermabatch.objects import S3ObjectStore
-from dermabatch.schema import Batch, Image
+from dermabatch.schema import Batch, Image, User
 from dermabatch.settings import Settings
 from dermabatch.subjects import KeyRing
 from dermabatch.triage import Triage
 from tests.situations import (
+    TESTS,
     File,
     batch_with_results,
     open_hospital,
@@ -182,6 +189,36 @@ def test_a_command_whose_extra_is_missing_says_which(run, monkeypatch):
 def test_only_an_administrator_acts_on_users(run):
     with pytest.raises(DermabatchError, match="administrator"):
         run("users", "disable", "other@hospital.example", *NURSE)
+
+
+def test_somebody_is_signed_out_and_helped_in_again(run, run_json, sessions, hospital, audited):
+    limits = SessionLimits(idle=timedelta(hours=1), absolute=timedelta(hours=1))
+    keyring = KeyRing(bytes(32))
+    with sessions.begin() as session:
+        nurse = session.get(User, hospital.nurse)
+        token = open_session(session, nurse, complete=True, origin=Origin("10.0.0.7"), limits=limits)
+        second_factor.prepare(session, keyring, nurse, actor=TESTS)
+        secret = second_factor.prepared_secret(session, keyring, nurse)
+        code = TOTP(secret, 6, SHA1(), 30).generate(time.time()).decode()
+        assert second_factor.confirm(session, keyring, nurse, code, actor=TESTS)
+
+    assert run_json("users", "sign-out", NURSE[1], *ADMINISTRATOR)["sessions_ended"] == 1
+    run_json("users", "reset-second-factor", NURSE[1], *ADMINISTRATOR)
+    run_json("users", "forget-guesses", NURSE[1], *ADMINISTRATOR)
+
+    with sessions.begin() as session:
+        assert accounts.find_session(session, token, limits=limits, in_use=False) is None
+        assert not second_factor.is_enrolled(session, hospital.nurse)
+    actions = ("session.ended", "second_factor.removed", "user.changed")
+    assert [len(audited(action)) for action in actions] == [1, 1, 1]
+    with pytest.raises(NotFound, match="no second factor"):
+        run("users", "reset-second-factor", NURSE[1])
+
+
+def test_a_password_that_others_would_try_is_refused(run):
+    words = ("users", "add", "new@hospital.example", "--name", "New", "--role", "staff", "--password-stdin")
+    with pytest.raises(InvalidRequest, match="too easy to guess"):
+        run(*words, input="password1234\n")
 
 
 def test_a_password_comes_from_standard_input(run_json):

@@ -1,11 +1,19 @@
+from datetime import UTC, date, datetime
+
 import pytest
 from pydantic import SecretStr
 
 from cli.doctor import examine
+from dermabatch.erasures import erase_subject, replay_erasures
+from dermabatch.schema import ScheduledRun
 from dermabatch.settings import Settings
-from dermabatch.subjects import KeyRing
+from dermabatch.subjects import KeyRing, find_or_create_subject
 from dermabatch.triage import Triage
-from tests.situations import File, batch_with_results, open_hospital, register_active_model
+from tests.situations import TESTS, File, batch_with_results, open_hospital, register_active_model
+from worker.training_schedule import JOB
+
+NOT_OK_IN_TESTS = {"model", "durability"}
+"""No model is active, and the server of the tests has fsync off."""
 
 
 @pytest.fixture
@@ -36,7 +44,7 @@ def findings(settings, *, deep=False):
 
 def test_a_sound_installation_is_sound_but_for_its_missing_model(settings):
     checks = findings(settings, deep=True)
-    assert {name for name, check in checks.items() if not check.ok} == {"model"}
+    assert {name for name, check in checks.items() if not check.ok} == NOT_OK_IN_TESTS
     assert checks["conservation"].finding.endswith("difference 0")
 
 
@@ -50,16 +58,46 @@ def test_a_sound_installation_is_sound_but_for_its_missing_model(settings):
 )
 def test_a_part_that_is_down_is_named_and_the_others_are_checked(settings, down, setting, value):
     checks = findings(settings.model_copy(update={setting: value}))
-    assert {name for name, check in checks.items() if not check.ok} == {down, "model"}
+    not_told = {"erasures"} if down == "storage" else set()  # without the storage nobody can say
+    assert {name for name, check in checks.items() if not check.ok} == {down, *NOT_OK_IN_TESTS, *not_told}
     assert checks[down].remedy
+
+
+def test_an_erased_patient_whom_a_restore_brought_back_is_counted(settings, database, hospital, object_store):
+    keyring, web = KeyRing(settings.master_key), database.sessions("web")
+    with web.begin(department=hospital.department) as session:
+        subject_id = find_or_create_subject(session, keyring, hospital.department, "P-4711").id
+    with web.begin(department=hospital.department) as session:
+        erase_subject(session, subject_id, keyring=keyring, store=object_store, actor=TESTS)
+        # The storage remembers it, the database is the one from before.
+        session.rollback()
+    check = findings(settings)["erasures"]
+    assert (check.ok, check.finding) == (False, "erased patients who can be read again: 1")
+    replay_erasures(sessions=database.sessions("worker"), store=object_store, keyring=keyring, actor=TESTS)
+    assert findings(settings)["erasures"].ok
 
 
 def test_a_deep_look_names_rows_without_their_bytes(settings, batch):
     checks = findings(settings, deep=True)
-    assert {name for name, check in checks.items() if not check.ok} == {"bytes"}
+    assert {name for name, check in checks.items() if not check.ok} == {"bytes", "durability"}
     assert checks["bytes"].finding.startswith(
         "2 objects are gone or changed; 0 images lie in no stored pack: packs/"
     )
+
+
+def test_a_training_that_failed_by_the_clock_is_named_with_its_remedy(settings, database):
+    with database.sessions("trainer").begin() as session:
+        session.add(ScheduledRun(job=JOB, day=date(2026, 11, 21), ended_at=datetime.now(UTC), exit_code=2))
+    checks = findings(settings)
+    assert {name for name, check in checks.items() if not check.ok} == {"training", *NOT_OK_IN_TESTS}
+    assert "exit code 2" in checks["training"].finding
+    assert "2026-11-21/log.txt" in checks["training"].remedy
+
+
+def test_a_schedule_that_is_none_is_named(settings):
+    checks = findings(settings.model_copy(update={"training_schedule": "at night"}))
+    assert "at night" in checks["training"].finding
+    assert checks["training"].remedy
 
 
 def test_a_database_that_is_down_is_named(settings):

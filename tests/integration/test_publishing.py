@@ -124,6 +124,7 @@ def test_a_model_that_is_no_worse_becomes_a_candidate_and_its_figures_are_shown(
     said = run("publish", artifact("candidate"), *held_out, *ENGINEER)
     assert "It passes the gate." in said
     assert "melanoma flagged" in said
+    assert "By the picture alone" in said
     assert states(database) == {"serving": "active", "candidate": "candidate"}
 
 
@@ -194,6 +195,7 @@ def test_two_published_models_are_measured_on_the_same_images(
             monkeypatch.setenv(name, value)
     measured = json.loads(run("models", "compare", other, serving, *held_out, "--json"))
     assert measured["passed"] is False
-    assert measured["candidate_figures"]["bma"] < measured["active_figures"]["bma"]
+    alone = measured["compared"]["picture_alone"]
+    assert alone["candidate"]["bma"] < alone["active"]["bma"]
     assert "The gate refuses it" in run("models", "compare", other, serving, *held_out)
     assert states(database)["other"] == "candidate"

@@ -7,11 +7,13 @@ import sqlalchemy as sa
 
 from dermabatch import exports, results
 from dermabatch.audit import Actor, ActorKind
+from dermabatch.erasures import erase_subject
 from dermabatch.errors import InvalidRequest, NotFound
 from dermabatch.identifiers import new_id
 from dermabatch.lifecycle import ImageState
+from dermabatch.objects import MemoryObjectStore
 from dermabatch.schema import Image
-from dermabatch.subjects import KeyRing, data_key, erase_subject, find_or_create_subject, seal_text
+from dermabatch.subjects import KeyRing, data_key, find_or_create_subject, seal_text
 from dermabatch.triage import Triage
 from tests.situations import File, batch_with_results, open_hospital, register_active_model
 
@@ -137,7 +139,8 @@ def test_an_erased_patient_keeps_results_and_loses_every_name(session, hospital,
     before = results.find_result(session, image.id, keyring=keyring)
     assert (before.file_name, before.patient, before.erased) == ("Meier.jpg", "12345", False)
 
-    erase_subject(session, image.subject.id, actor=Actor(None, ActorKind.SERVICE, "tests"))
+    actor = Actor(None, ActorKind.SERVICE, "tests")
+    erase_subject(session, image.subject.id, keyring=keyring, store=MemoryObjectStore(), actor=actor)
     session.expire_all()
     after = results.find_result(session, image.id, keyring=keyring)
     assert (after.file_name, after.patient, after.erased) == (None, None, True)

@@ -7,11 +7,12 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
+from dermabatch.erasures import erase_subject
 from dermabatch.errors import ErasedSubject, NotFound
+from dermabatch.objects import MemoryObjectStore
 from dermabatch.schema import Subject
 from dermabatch.subjects import (
     KeyRing,
-    erase_subject,
     find_or_create_lesion,
     find_or_create_subject,
     find_subject,
@@ -36,6 +37,10 @@ def hospital(sessions) -> Hospital:
 def patient(sessions, department, number: str) -> Subject:
     with sessions.begin(department=department) as session:
         return find_or_create_subject(session, RING, department, number)
+
+
+def erase(session, subject_id, user_id) -> None:
+    erase_subject(session, subject_id, keyring=RING, store=MemoryObjectStore(), actor=person(user_id))
 
 
 def test_a_number_is_the_same_patient_in_any_spelling_of_its_letters(sessions, hospital):
@@ -81,7 +86,7 @@ def test_many_uploads_that_bring_a_patient_at_once_get_the_same_one(sessions, ho
 def test_an_erased_patient_cannot_be_read_or_found(sessions, hospital, database):
     subject = patient(sessions, hospital.department, "4711")
     with sessions.begin(department=hospital.department) as session:
-        erase_subject(session, subject.id, actor=person(hospital.nurse))
+        erase(session, subject.id, hospital.nurse)
     with sessions.begin(department=hospital.department) as session:
         erased = session.get_one(Subject, subject.id)
         assert find_subject(session, RING, hospital.department, "4711") is None
@@ -99,15 +104,15 @@ def test_an_erased_patient_cannot_be_read_or_found(sessions, hospital, database)
 def test_an_erased_patient_who_comes_again_is_a_new_one(sessions, hospital):
     before = patient(sessions, hospital.department, "4711")
     with sessions.begin(department=hospital.department) as session:
-        erase_subject(session, before.id, actor=person(hospital.nurse))
+        erase(session, before.id, hospital.nurse)
     assert patient(sessions, hospital.department, "4711").id != before.id
 
 
 def test_nobody_erases_twice_or_for_another_department(sessions, hospital):
     subject = patient(sessions, hospital.department, "4711")
     with pytest.raises(NotFound), sessions.begin(department=hospital.other_department) as session:
-        erase_subject(session, subject.id, actor=person(hospital.other_nurse))
+        erase(session, subject.id, hospital.other_nurse)
     with sessions.begin(department=hospital.department) as session:
-        erase_subject(session, subject.id, actor=person(hospital.nurse))
+        erase(session, subject.id, hospital.nurse)
     with pytest.raises(NotFound), sessions.begin(department=hospital.department) as session:
-        erase_subject(session, subject.id, actor=person(hospital.nurse))
+        erase(session, subject.id, hospital.nurse)

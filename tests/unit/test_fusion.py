@@ -42,7 +42,8 @@ YOUNG = Clinical(age=25)
 
 def assess_one(logits, clinical, fusion=FUSION):
     manifest = tiny_manifest().model_copy(update={"fusion": fusion})
-    [assessment] = assess(np.array([logits], np.float32), manifest, [FAIR], clinical and [clinical])
+    logits = np.array([logits], np.float32)
+    [assessment] = assess(logits, manifest, [FAIR], clinical and [clinical], strangeness=np.zeros(1))
     return assessment
 
 
@@ -80,7 +81,7 @@ def test_an_image_of_which_nothing_is_known_gets_exactly_the_answer_of_the_pictu
 def test_each_image_is_judged_by_what_is_known_of_itself():
     logits = np.array([logits_for(mel=0.3)] * 2, np.float32)
     manifest = tiny_manifest().model_copy(update={"fusion": FUSION})
-    old, unknown = assess(logits, manifest, [FAIR] * 2, [OLD_BACK, NOTHING_KNOWN])
+    old, unknown = assess(logits, manifest, [FAIR] * 2, [OLD_BACK, NOTHING_KNOWN], strangeness=np.zeros(2))
     assert old.probabilities[CLASSES.index("mel")] > unknown.probabilities[CLASSES.index("mel")]
     assert (old.fields_used, unknown.fields_used) == (("age", "localization"), ())
 

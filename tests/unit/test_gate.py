@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dermabatch.gate import Check, Difference, Figures, Gate, golden_checks, judge
+from dermabatch.gate import Basis, Check, Compared, Difference, Figures, Gate, golden_checks, judge
 
 ACTIVE = Figures(
     bma=0.80,
@@ -20,7 +20,10 @@ NO_WORSE = Difference(0.0, -0.019, 0.019)
 
 
 def failed(candidate, active=ACTIVE, difference=NO_WORSE):
-    checks = judge(candidate, active, difference, coverage_target=0.9)
+    checks = judge(
+        {Basis.PICTURE_ALONE: Compared(candidate, active, difference)},
+        coverage_target=0.9,
+    )
     return [check.name for check in checks if not check.passed]
 
 
@@ -32,9 +35,7 @@ def gate(*checks):
         split_digest="5" * 64,
         images=1000,
         lesions=750,
-        candidate_figures=ACTIVE,
-        active_figures=ACTIVE,
-        bma_difference=NO_WORSE,
+        compared={Basis.PICTURE_ALONE: Compared(ACTIVE, ACTIVE, NO_WORSE)},
         checks=checks,
         remarks=("Known images.",),
     )
@@ -80,6 +81,16 @@ def test_a_figure_that_is_no_number_does_not_pass():
     assert failed(ACTIVE, difference=Difference(nothing, nothing, nothing)) == ["bma"]
 
 
+def test_what_a_batch_may_bring_besides_its_pictures_is_held_to_the_same_demands():
+    alone = Compared(ACTIVE, ACTIVE, NO_WORSE)
+    all_known = Compared(replace(ACTIVE, melanoma_flagged=0.92), ACTIVE, NO_WORSE)
+    checks = judge({Basis.PICTURE_ALONE: alone, Basis.ALL_KNOWN: all_known}, coverage_target=0.9)
+    (failed,) = (check for check in checks if not check.passed)
+    assert failed.name == "melanoma_flagged: all_known"
+    assert failed.finding.startswith("with age, sex and place, melanomas flagged by triage: 92.0 %")
+    assert len(checks) == 2 * len(judge({Basis.PICTURE_ALONE: alone}, coverage_target=0.9))
+
+
 def test_an_engine_that_misses_the_golden_answers_fails_the_gate_by_name():
     fine, wrong = golden_checks({"openvino": None, "tensorflow": "a difference of 0.2"})
     assert (fine.passed, wrong.passed) == (True, False)
@@ -99,7 +110,7 @@ def test_the_registry_and_the_trail_keep_what_decided():
     kept = result.as_json()
     assert kept["passed"] is False
     assert kept["checks"][1] == {"name": "ece", "passed": False, "finding": "too much"}
-    assert kept["candidate_figures"]["bma"] == 0.80
+    assert kept["compared"]["picture_alone"]["candidate"]["bma"] == 0.80
     summary = result.summary()
     assert (summary["passed"], summary["failed_checks"], summary["against"]) == (False, ["ece"], "a" * 64)
     assert summary["remarks"] == ["Known images."]

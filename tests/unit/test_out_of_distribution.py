@@ -1,7 +1,6 @@
 """How far an embedding stands off the space of the familiar ones, and what may pass for a detector."""
 
 import io
-import json
 
 import numpy as np
 import pytest
@@ -11,10 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from dermabatch.artifacts import read_artifact
 from dermabatch.errors import ArtifactRefused
-from dermabatch.manifest import MANIFEST, OUT_OF_DISTRIBUTION
-from dermabatch.out_of_distribution import Detector, read_detector, strangeness
-from tests.familiar import detector, write_familiar_artifact
-from tests.situations import write_artifact
+from dermabatch.manifest import OUT_OF_DISTRIBUTION
+from dermabatch.out_of_distribution import Detector, read_detector
+from tests.situations import detector, write_artifact
 
 EMBEDDINGS = arrays(np.float32, (3, 20), elements=st.floats(0, 6, width=32))
 
@@ -58,17 +56,10 @@ def test_an_embedding_of_nothing_is_strange():
 
 
 def test_a_detector_survives_its_way_into_the_artifact_and_back(tmp_path):
-    artifact = read_artifact(write_familiar_artifact(tmp_path), expected_digest=None, verify_key=None)
+    artifact = read_artifact(write_artifact(tmp_path), expected_digest=None, verify_key=None)
     again = read_detector(artifact)
-    assert again is not None
     np.testing.assert_array_equal(again.mean, detector().mean)
     np.testing.assert_array_equal(again.directions, detector().directions)
-
-
-def test_a_model_of_format_1_has_no_detector_and_measures_nothing(tmp_path):
-    artifact = read_artifact(write_artifact(tmp_path), expected_digest=None, verify_key=None)
-    assert read_detector(artifact) is None
-    assert strangeness(np.ones((1, 20), np.float32), None) is None
 
 
 @pytest.mark.parametrize(
@@ -91,16 +82,7 @@ def test_a_file_that_holds_something_else_is_refused(content):
 
 
 def test_a_detector_changed_after_the_model_was_verified_is_refused(tmp_path):
-    artifact = read_artifact(write_familiar_artifact(tmp_path), expected_digest=None, verify_key=None)
+    artifact = read_artifact(write_artifact(tmp_path), expected_digest=None, verify_key=None)
     (artifact.folder / OUT_OF_DISTRIBUTION).write_bytes(b"x" * len(artifact.read(OUT_OF_DISTRIBUTION)))
     with pytest.raises(ArtifactRefused, match=f"SHA-256 .* of {OUT_OF_DISTRIBUTION}"):
         read_detector(artifact)
-
-
-def test_a_model_whose_limit_was_dropped_from_its_manifest_is_refused(tmp_path):
-    manifest = write_familiar_artifact(tmp_path) / MANIFEST
-    content = json.loads(manifest.read_bytes())
-    content["out_of_distribution"] = None
-    manifest.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")))
-    with pytest.raises(ArtifactRefused, match="out_of_distribution"):
-        read_artifact(tmp_path, expected_digest=None, verify_key=None)

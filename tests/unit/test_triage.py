@@ -1,7 +1,6 @@
 """From logits to a triage level with its reason, on cases worked out by hand."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,21 @@ from hypothesis.extra.numpy import arrays
 
 from dermabatch.imaging.quality import Quality, assessable, measure
 from dermabatch.imaging.synthetic import lesion_image
-from dermabatch.manifest import MANIFEST, Conformal, Manifest, Prior, parse_manifest
+from dermabatch.manifest import Manifest, Prior
 from dermabatch.taxonomy import CLASSES, MALIGNANT
 from dermabatch.triage import Assessment, Triage, assess, calibrated_probabilities, decision_scores
-from tests.familiar import familiar_manifest
-from tests.situations import write_artifact
+from tests.situations import tiny_manifest
 
 FAIR = measure(lesion_image(1, width=224, height=224), 224, 224)
 POOR = measure(np.full((224, 224, 3), 128, np.uint8), 224, 224)
+FAMILIAR, STRANGE = np.array([0.1]), np.array([0.62])
 LOGITS = arrays(np.float32, (3, 7), elements=st.floats(-50, 50, width=32))
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Urgent from p(mel) 0.5 on, soon from p(malignant) 0.2 on; an even prior and temperature 1."""
-    folder: Path = write_artifact(tmp_path_factory.mktemp("model"))
-    return parse_manifest((folder / MANIFEST).read_bytes())
+def manifest() -> Manifest:
+    """Urgent from p(mel) 0.5 on, soon from p(malignant) 0.2 on, strange above 0.5; even prior, temperature 1."""
+    return tiny_manifest()
 
 
 def logits_for(**probabilities: float) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -36,8 +34,13 @@ def logits_for(**probabilities: float) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.log([[probabilities.get(code, rest) for code in CLASSES]]).astype(np.float32)
 
 
-def assess_one(manifest: Manifest, quality: Quality = FAIR, **probabilities: float) -> Assessment:
-    [assessment] = assess(logits_for(**probabilities), manifest, [quality])
+def assess_one(
+    manifest: Manifest,
+    quality: Quality = FAIR,
+    strangeness: np.ndarray[Any, Any] = FAMILIAR,
+    **probabilities: float,
+) -> Assessment:
+    [assessment] = assess(logits_for(**probabilities), manifest, [quality], strangeness=strangeness)
     return assessment
 
 
@@ -92,14 +95,8 @@ def test_a_poor_picture_in_which_melanoma_reaches_its_threshold_is_still_urgent(
     assert ", though the picture is " in assessment.reason
 
 
-@pytest.fixture(scope="module")
-def familiar() -> Manifest:
-    """The same model with a limit of 0.5 for the strangeness of a picture."""
-    return familiar_manifest(threshold=0.5)
-
-
-def test_a_strange_picture_cannot_be_assessed_and_a_nurse_reads_why(familiar: Manifest) -> None:
-    [assessment] = assess(logits_for(nv=0.94), familiar, [FAIR], strangeness=np.array([0.62]))
+def test_a_strange_picture_cannot_be_assessed_and_a_nurse_reads_why(manifest: Manifest) -> None:
+    assessment = assess_one(manifest, strangeness=STRANGE, nv=0.94)
     assert assessment.triage is Triage.CANNOT_ASSESS
     assert assessment.reason == (
         "Cannot assess: the picture does not look like a dermatoscopic image"
@@ -107,43 +104,33 @@ def test_a_strange_picture_cannot_be_assessed_and_a_nurse_reads_why(familiar: Ma
     )
 
 
-def test_a_picture_at_the_limit_is_no_stranger(familiar: Manifest) -> None:
-    [assessment] = assess(logits_for(nv=0.94), familiar, [FAIR], strangeness=np.array([0.5]))
+def test_a_picture_at_the_limit_is_no_stranger(manifest: Manifest) -> None:
+    assessment = assess_one(manifest, strangeness=np.array([0.5]), nv=0.94)
     assert assessment.triage is Triage.NOT_FLAGGED
 
 
-def test_a_poor_and_strange_picture_says_both(familiar: Manifest) -> None:
-    [assessment] = assess(logits_for(nv=0.94), familiar, [POOR], strangeness=np.array([0.62]))
+def test_a_poor_and_strange_picture_says_both(manifest: Manifest) -> None:
+    assessment = assess_one(manifest, POOR, STRANGE, nv=0.94)
     assert "colourless and does not look like a dermatoscopic image" in assessment.reason
 
 
 def test_a_strange_picture_in_which_melanoma_reaches_its_threshold_is_still_urgent(
-    familiar: Manifest,
+    manifest: Manifest,
 ) -> None:
-    [assessment] = assess(logits_for(mel=0.62), familiar, [FAIR], strangeness=np.array([0.62]))
+    assessment = assess_one(manifest, strangeness=STRANGE, mel=0.62)
     assert assessment.triage is Triage.URGENT
     assert ", though the picture does not look like a dermatoscopic image" in assessment.reason
 
 
-@pytest.mark.parametrize("strangeness", [None, np.array([np.nan])])
-def test_a_model_with_a_limit_is_never_read_without_it(
-    familiar: Manifest, strangeness: np.ndarray[Any, Any] | None
-) -> None:
-    with pytest.raises(ValueError, match="strangeness"):
-        assess(logits_for(nv=0.94), familiar, [FAIR], strangeness=strangeness)
+def test_a_strangeness_that_is_no_number_never_passes_for_familiar(manifest: Manifest) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        assess_one(manifest, strangeness=np.array([np.nan]), nv=0.94)
 
 
-def test_a_strangeness_without_a_limit_is_a_mistake(manifest: Manifest) -> None:
-    with pytest.raises(ValueError, match="strangeness"):
-        assess(logits_for(nv=0.94), manifest, [FAIR], strangeness=np.array([0.1]))
-
-
-def test_the_set_has_a_limit_for_each_group_of_classes(familiar: Manifest) -> None:
-    [assessment] = assess(
-        logits_for(nv=0.55, mel=0.06, bcc=0.19, bkl=0.19), familiar, [FAIR], strangeness=np.array([0.1])
-    )
+def test_the_set_holds_what_its_group_finds_likely_enough_and_always_the_class(manifest: Manifest) -> None:
     # 1 - p is at most 0.95 for mel, 0.8 for bcc, 0.4 for bkl; nv is in because it is the class.
-    assert assessment.conformal_set == ("mel", "nv")
+    assert assess_one(manifest, nv=0.55, mel=0.06, bcc=0.19, bkl=0.19).conformal_set == ("mel", "nv")
+    assert assess_one(manifest, nv=0.55, mel=0.04, bcc=0.21, bkl=0.19).conformal_set == ("bcc", "nv")
 
 
 def test_levels_stand_in_the_order_in_which_they_want_eyes() -> None:
@@ -170,22 +157,18 @@ def test_temperature_divides_the_logits() -> None:
     assert warm == pytest.approx(math.e / (math.e + 6))
 
 
-def test_the_conformal_set_holds_what_is_likely_enough_and_always_the_class(manifest: Manifest) -> None:
-    narrow = manifest.model_copy(update={"conformal": Conformal(coverage=0.9, score="1-p", quantile=0.65)})
-    assert assess_one(narrow, mel=0.4, nv=0.5).conformal_set == ("mel", "nv")
-    assert assess_one(narrow, mel=0.3, nv=0.25).conformal_set == ("mel",)
-
-
 def test_logits_that_are_no_numbers_never_pass_for_harmless(manifest: Manifest) -> None:
     broken = logits_for(nv=0.9)
     broken[0, 3] = np.nan
     with pytest.raises(ValueError, match="finite"):
-        assess(broken, manifest, [FAIR])
+        assess(broken, manifest, [FAIR], strangeness=FAMILIAR)
 
 
-def test_each_image_needs_its_quality(manifest: Manifest) -> None:
+def test_each_image_needs_its_quality_and_its_strangeness(manifest: Manifest) -> None:
     with pytest.raises(ValueError, match="zip"):
-        assess(logits_for(nv=0.9), manifest, [])
+        assess(logits_for(nv=0.9), manifest, [], strangeness=FAMILIAR)
+    with pytest.raises(ValueError, match="zip"):
+        assess(logits_for(nv=0.9), manifest, [FAIR], strangeness=np.array([]))
 
 
 @given(logits=LOGITS)
@@ -200,8 +183,11 @@ def test_probabilities_are_probabilities_whatever_the_logits(logits: np.ndarray[
 def test_images_are_assessed_independently_of_their_neighbours(
     manifest: Manifest, logits: np.ndarray[Any, Any]
 ) -> None:
-    together = assess(logits, manifest, [FAIR] * 3)
-    alone = [assess(logits[i : i + 1], manifest, [FAIR])[0] for i in range(3)]
+    strangeness = np.array([0.1, 0.62, 0.5])
+    together = assess(logits, manifest, [FAIR] * 3, strangeness=strangeness)
+    alone = [
+        assess(logits[[i]], manifest, [FAIR], strangeness=strangeness[[i]])[0] for i in range(len(logits))
+    ]
     assert together == alone
 
 

@@ -204,30 +204,30 @@ def _damage(undamaged: float, grades: list[dict[str, Any]]) -> Draw:
     return draw
 
 
-def training_curves(history: Sequence[dict[str, float]]) -> list[dict[str, str]]:
-    """Loss, accuracy and BMA by epoch: whatever of them the history holds, of both sides."""
+def training_curves(histories: Sequence[Sequence[dict[str, float]]]) -> list[dict[str, str]]:
+    """Loss, accuracy and BMA by epoch, of both sides: whatever of them the histories hold, a line for each run."""
     charts = []
+    recorded = histories[0][0] if histories and histories[0] else {}
     for quantity, name in (("loss", "Loss"), ("accuracy", "Accuracy"), ("bma", "BMA")):
-        of_it = [key for key in history[0] if key.split("_")[-1] == quantity] if history else []
+        of_it = [key for key in recorded if key.split("_")[-1] == quantity]
         if of_it:
-            drawing = chart(_by_epoch(history, of_it), title=f"{name} by epoch", size=MEDIUM)
+            drawing = chart(_by_epoch(histories, of_it), title=f"{name} by epoch", size=MEDIUM)
             charts.append({"name": name, "svg": drawing})
     return charts
 
 
-def _by_epoch(history: Sequence[dict[str, float]], names: Sequence[str]) -> Draw:
-    epochs = [record["epoch"] for record in history]
-
+def _by_epoch(histories: Sequence[Sequence[dict[str, float]]], names: Sequence[str]) -> Draw:
     def draw(axes: Axes) -> None:
         for name in names:
             on_validation = name.startswith("validation")
-            axes.plot(
-                epochs,
-                [record[name] for record in history],
-                ".-",
-                color=ACCENT if on_validation else OTHER,
-                label="validation" if on_validation else "training views",
-            )
+            for run, history in enumerate(histories):
+                axes.plot(
+                    [record["epoch"] for record in history],
+                    [record[name] for record in history],
+                    ".-",
+                    color=ACCENT if on_validation else OTHER,
+                    label=None if run else "validation" if on_validation else "training views",
+                )
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()

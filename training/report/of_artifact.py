@@ -15,13 +15,14 @@ from dermabatch.artifacts import Artifact
 from dermabatch.engines import Engine, EngineKind, EngineOutput, load_engine
 from dermabatch.imaging.quality import measure
 from dermabatch.manifest import REPORT
-from dermabatch.out_of_distribution import read_detector, strangeness
+from dermabatch.out_of_distribution import read_detector
 from dermabatch.triage import Triage, assess
 from training.answers import Answers
 from training.calibrate import Calibration
 from training.data import Pixels, Sample, load_pixels, read_samples
 from training.errors import UnusableData
 from training.evaluate import evaluate
+from training.fusion_gain import gain_of
 from training.intervals import Flags
 from training.metrics import Floats
 from training.report.page import render_report
@@ -32,8 +33,7 @@ from training.split import Side
 
 SEED: Final = 20180707  # of the bootstrap: the same model and images give the same intervals again
 OF_TRAINING: Final = (
-    "history",
-    "recipe",
+    "runs",
     "bma_on_other_sides",
     "promises",
     "metadata_fusion",
@@ -106,7 +106,18 @@ class Pages:
 
 
 def report_on(artifact: Artifact, images: Images, how: How, scratch: Path, progress: Progress) -> Pages:
+    """Evaluate `artifact` on `images`, for people and for machines. Raises what `report_data` raises."""
+    report, pictures = report_data(artifact, images, how, scratch, progress)
+    return Pages(report, render_report(report, pictures))
+
+
+def report_data(
+    artifact: Artifact, images: Images, how: How, scratch: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Evaluate `artifact` on `images`; decoded they lie in the folder `scratch` for a while.
+
+    Returns:
+        The report, and JPEGs by image id of the examples in it.
 
     Raises:
         UnusableData: an image does not decode, or a class has no image.
@@ -131,11 +142,12 @@ def report_on(artifact: Artifact, images: Images, how: How, scratch: Path, progr
             **evaluate(answers, calibration, SEED, abstained),
             **_stress(model, answers, pixels, calibration, how.effort, progress),
             **_parts_of_training(artifact),
+            **_metadata_fusion(artifact, answers, calibration),
         }
         if not how.with_examples:
-            return Pages(report, render_report(report))
+            return report, {}
         report["examples"] = examples(answers, calibration, SEED)
-        return Pages(report, render_report(report, _thumbnails(report["examples"], images.samples, pixels)))
+        return report, _thumbnails(report["examples"], images.samples, pixels)
 
 
 def _thumbnails(wanted: list[dict[str, Any]], samples: list[Sample], pixels: Pixels) -> dict[str, bytes]:
@@ -161,7 +173,7 @@ class _Model:
             output.logits,
             self._manifest,
             [measure(image, *image.shape[:2]) for image in images],
-            strangeness=strangeness(output.embedding, self._detector),
+            strangeness=self._detector.strangeness(output.embedding),
         )
         return output, np.array([assessment.triage is Triage.CANNOT_ASSESS for assessment in assessments])
 
@@ -240,6 +252,15 @@ def _about(artifact: Artifact, images: Images, engine: str) -> dict[str, Any]:
         split_digest=images.split_digest,
         seed=SEED,
     )
+
+
+def _metadata_fusion(artifact: Artifact, answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    """What age, sex and place add on these images, in place of the figures that training measured on its own."""
+    fusion = artifact.manifest.fusion
+    if fusion is None:
+        return {}
+    own = _parts_of_training(artifact).get("metadata_fusion", {})
+    return {"metadata_fusion": {**own, **gain_of(fusion, answers, calibration, SEED), "shipped": True}}
 
 
 def _parts_of_training(artifact: Artifact) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def _charts(report: dict[str, Any]) -> dict[str, Any]:
         "reliability": charts.reliability(report),
         "risk_coverage": charts.risk_coverage(report),
         "classes": charts.class_curves(report),
-        "training": charts.training_curves(report.get("history", ())),
+        "training": charts.training_curves([run["history"] for run in report.get("runs", ())]),
     }
     if "robustness" in report:
         drawn["damage"] = charts.damage(report)

@@ -57,7 +57,7 @@ class Work:
     intake: Intake
     engine: HookedEngine
     fusion: Fusion | None = None
-    """Given to the shipped model, which came without."""
+    """Of the model, in place of what the shipped one brings."""
     stopping: Event = field(default_factory=Event)
 
     def pipeline(self, *, store=None, keyring: KeyRing | None = None, decoders=None) -> Pipeline:  # noqa: F811
@@ -146,7 +146,7 @@ class Work:
         artifact = read_artifact(SHIPPED_MODEL.folder, expected_digest=digest, verify_key=None)
         manifest = artifact.manifest.model_copy(update={"fusion": self.fusion})
         artifact = replace(artifact, manifest=manifest)
-        return ServedModel(artifact, self.engine, "openvino", detector=read_detector(artifact))
+        return ServedModel(artifact, self.engine, read_detector(artifact), "openvino")
 
     def _refuse(self, digest: str, refusal: Exception) -> None:
         pytest.fail(f"{digest} was refused: {refusal}")

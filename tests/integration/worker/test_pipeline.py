@@ -7,10 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from dermabatch import ledger
+from dermabatch.erasures import erase_subject
 from dermabatch.errors import ObjectStoreUnavailable, ServiceUnavailable
 from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.lifecycle import ChunkState, ImageState, Queue
-from dermabatch.subjects import KeyRing, erase_subject
+from dermabatch.subjects import KeyRing
 from tests.integration.intake.conftest import incoming, picture, pictures
 from tests.situations import person
 
@@ -70,7 +71,13 @@ def test_images_of_an_erased_patient_are_refused_and_the_others_classified(work)
     batch_id = work.intake.upload(pictures(2), metadata=csv).batch_id
     [subject_id] = {image.subject_id for image in work.intake.images(batch_id) if image.subject_id}
     with work.intake.web.begin(department=work.intake.hospital.department) as session:
-        erase_subject(session, subject_id, actor=person(work.intake.nurse.id))
+        erase_subject(
+            session,
+            subject_id,
+            keyring=work.intake.keyring,
+            store=work.intake.store,
+            actor=person(work.intake.nurse.id),
+        )
     work.drain()
     erased, other = work.intake.images(batch_id)
     assert (erased.state, erased.reason_code) == (ImageState.REJECTED, "erased")

@@ -36,7 +36,7 @@ class Stops:
 @pytest.fixture(scope="module")
 def model(shipped_engine):
     artifact = read_artifact(SHIPPED_MODEL.folder, expected_digest=SHIPPED_MODEL.digest, verify_key=None)
-    return ServedModel(artifact, shipped_engine, "openvino", detector=read_detector(artifact))
+    return ServedModel(artifact, shipped_engine, read_detector(artifact), "openvino")
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ from worker.quarantine import Quarantine
 from worker.serving import ServedModel
 
 artifact = read_artifact(SHIPPED_MODEL.folder, expected_digest=SHIPPED_MODEL.digest, verify_key=None)
-with Quarantine(ServedModel(artifact, None, "openvino"), on_stop=lambda image_id: 3) as quarantine:
+with Quarantine(ServedModel(artifact, None, None, "openvino"), on_stop=lambda image_id: 3) as quarantine:
     quarantine.examine(Picture(new_id(), lesion_jpeg(1)))
     print(quarantine._child._process.pid, flush=True)
     time.sleep(600)

@@ -5,7 +5,12 @@ import pytest
 
 from dermabatch.audit import Chainer
 from dermabatch.audit.signer import Signer
+from dermabatch.erasures import erase_subject
 from dermabatch.errors import ConfigurationError
+from dermabatch.queue import WakeUp
+from dermabatch.schema import Subject
+from dermabatch.subjects import KeyRing, find_or_create_subject
+from tests.situations import TESTS, open_hospital
 from worker import scheduler
 
 
@@ -60,6 +65,23 @@ def test_a_scheduler_whose_sweeper_dies_ends_its_chainer_too(
     with pytest.raises(RuntimeError, match="the sweeper has a bug"):
         scheduler.run(scheduler_settings, stop)
     assert stop.is_set()
+
+
+def test_an_erased_patient_whom_a_restore_brought_back_is_erased_within_the_first_sweep(
+    settings, database, object_store
+):
+    keyring, web = KeyRing(settings.master_key), database.sessions("web")
+    department = open_hospital(web).department
+    with web.begin(department=department) as session:
+        subject_id = find_or_create_subject(session, keyring, department, "P-4711").id
+    with web.begin(department=department) as session:
+        erase_subject(session, subject_id, keyring=keyring, store=object_store, actor=TESTS)
+        # The storage remembers it, the database is the one from before.
+        session.rollback()
+    sweeper = scheduler.Sweeper(database.sessions("worker"), object_store, WakeUp(settings), keyring)
+    sweeper.sweep()
+    with web.begin(department=department) as session:
+        assert session.get(Subject, subject_id).wrapped_key is None
 
 
 def test_a_scheduler_ends_when_it_is_told_to(scheduler_settings, object_store, stop):

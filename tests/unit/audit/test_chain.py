@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,3 +122,25 @@ def test_a_checkpoint_beyond_the_end_proves_that_the_tail_was_cut():
 def test_a_chain_of_which_nothing_is_left_is_named():
     walk = walked([], checkpoints={5: chain_of(5)[4].hash})
     assert walk.first_bad_seq == 1
+
+
+def numbered_anew(events, by):
+    return [event._replace(seq=event.seq + by) for event in events]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "deed"),
+    [
+        (lambda e: [*e[:2], e[2]._replace(fields=e[4].fields), *e[3:]], "what it says was changed"),
+        (lambda e: [*e[:2], e[2]._replace(hash=bytes(32)), *e[3:]], "the hash itself was changed"),
+        (lambda e: [*e[:2], e[0]._replace(seq=3), *numbered_anew(e[2:], 1)], "inserted or moved here"),
+        (lambda e: [*e[:2], *numbered_anew(e[3:], -1)], "the event before it was deleted"),
+        (lambda e: [*e[:2], e[3]._replace(seq=3), e[2]._replace(seq=4), e[4]], "inserted or moved here"),
+        (lambda e: [*e[:2], e[2]._replace(fields=e[4].fields)], "changed, inserted or moved"),
+    ],
+    ids=["edited", "hash edited", "inserted", "deleted", "moved", "edited at the end"],
+)
+def test_what_was_done_is_told_by_the_event_that_follows(spoil, deed):
+    walk = walked(spoil(chain_of(5)))
+    assert walk.first_bad_seq == 3
+    assert deed in walk.problem

@@ -29,7 +29,7 @@ PROGRAMS = (
     "training",
     "training-scheduler",
 )
-ALSO_OF_TRAINING = ("s3_access_key", "s3_secret_key", "verify_key", "signing_key")
+ALSO_OF_TRAINING = ("s3_access_key", "s3_secret_key", "verify_key", "retired_verify_keys", "signing_key")
 DATA_SERVICES = ("postgres", "redis", "seaweedfs")
 
 

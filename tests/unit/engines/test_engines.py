@@ -4,7 +4,7 @@ import io
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +18,7 @@ from dermabatch.engines import Engine, EngineKind, EngineOutput, check_golden, c
 from dermabatch.errors import ArtifactRefused, ConfigurationError
 from dermabatch.imaging.synthetic import lesion_image
 from dermabatch.manifest import GOLDEN, MANIFEST, OPENVINO_XML, describe_files
+from dermabatch.out_of_distribution import read_detector
 from dermabatch.shipped import SHIPPED_MODEL
 from dermabatch.triage import calibrated_probabilities
 
@@ -74,11 +75,14 @@ def test_an_engine_reproduces_the_golden_answers(engine: Engine, artifact: Artif
     check_golden(engine, artifact)
 
 
-def test_outputs_have_the_promised_shapes_and_types(engine: Engine, images: np.ndarray) -> None:
-    output = engine.run(images)
+def test_outputs_have_the_promised_shapes_and_types(
+    engine: Engine, artifact: Artifact, images: np.ndarray
+) -> None:
+    output, detector = engine.run(images), read_detector(artifact)
     assert (output.logits.shape, output.logits.dtype) == ((20, 7), np.float32)
-    assert (output.embedding.shape, output.embedding.dtype) == ((20, 1280), np.float32)
-    assert (output.cam.shape, output.cam.dtype) == ((20, 7, 7, 7), np.float32)
+    assert (output.embedding.shape, output.embedding.dtype) == ((20, len(detector.mean)), np.float32)
+    edge = output.cam.shape[1]
+    assert (output.cam.shape, output.cam.dtype) == ((20, edge, edge, 7), np.float32)
 
 
 def test_an_image_gets_the_same_answer_alone_and_among_others(engine: Engine, images: np.ndarray) -> None:
@@ -104,17 +108,22 @@ def test_images_that_do_not_lie_in_a_row_in_memory_are_taken_too(engine: Engine,
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "spoil",
     [
-        np.zeros((1, 224, 224, 3), np.float32),
-        np.zeros((1, 3, 224, 224), np.uint8),
-        np.zeros((224, 224, 3), np.uint8),
-        np.zeros((0, 224, 224, 3), np.uint8),
+        lambda images: images.astype(np.float32),
+        lambda images: images.transpose(0, 3, 1, 2),
+        lambda images: images[:, 1:],
+        lambda images: images[0],
+        lambda images: images[:0],
     ],
+    ids=["floats", "channels first", "a row short", "one alone", "none"],
 )
-def test_other_arrays_than_images_are_refused(engine: Engine, wrong: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8\[N, 224, 224, 3\], received"):
-        engine.run(wrong)
+def test_other_arrays_than_images_are_refused(
+    engine: Engine, images: np.ndarray, spoil: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    size = engine.input_size
+    with pytest.raises(ValueError, match=rf"expected uint8\[N, {size}, {size}, 3\], received"):
+        engine.run(spoil(images))
 
 
 @pytest.fixture
@@ -168,7 +177,8 @@ artifact = read_artifact(SHIPPED_MODEL.folder, expected_digest=SHIPPED_MODEL.dig
 with ThreadPoolExecutor(8) as threads:
     load = lambda _: OpenVinoEngine(artifact.folder, artifact.manifest)
     engines = list(threads.map(load, range(2)))
-    run = lambda number: engines[number % 2].run(np.zeros((3, 224, 224, 3), np.uint8)).logits.shape
+    size = artifact.manifest.input_size
+    run = lambda number: engines[number % 2].run(np.zeros((3, size, size, 3), np.uint8)).logits.shape
     assert set(threads.map(run, range(16))) == {(3, 7)}
 for engine in engines:
     engine.close()

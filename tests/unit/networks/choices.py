@@ -4,7 +4,7 @@ import pytest
 
 from dermabatch.architectures import ARCHITECTURES
 
-QUICK = ("baseline_cnn", "efficientnet_lite0")
+QUICK = ("baseline_cnn", "efficientnet_lite0", "ensemble")
 
 every_network = pytest.mark.parametrize("name", ARCHITECTURES)
 every_network_in_time = pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dermabatch.networks import build
 
 EDGE = 64  # pixels; the networks halve it five times
 CLASSES = 7
+OF_ITS_OWN = {"ensemble": {"of": "baseline_cnn", "members": 2}}
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +19,15 @@ def network_of():
     return cache(awake_network)
 
 
+def parameters_of(name):
+    """What `build` needs besides the name."""
+    return {"input_size": EDGE, "classes": CLASSES, **OF_ITS_OWN.get(name, {})}
+
+
 def awake_network(name):
     """A network with random weights in which no norm, scale or bias happens to be neutral."""
     keras.utils.set_random_seed(1)
-    network = build(name, {"input_size": EDGE, "classes": CLASSES})
+    network = build(name, parameters_of(name))
     rng = np.random.default_rng(1)
     for weight in network.weights:
         if weight.path.rpartition("/")[2] != "kernel":

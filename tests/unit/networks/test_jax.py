@@ -1,5 +1,6 @@
 """The same networks on another backend of Keras, in a process of its own: a process has one backend."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,19 +11,20 @@ import pytest
 from dermabatch.architectures import ARCHITECTURES
 from dermabatch.networks.weights import save_weights
 from tests.unit.networks.choices import QUICK
+from tests.unit.networks.conftest import parameters_of
 
 PROGRAM = """
-import sys
+import json, sys
 from pathlib import Path
 import keras, numpy as np
 from dermabatch.networks import build
 from dermabatch.networks.weights import load_weights
 
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
-folder, answering, learning = Path(sys.argv[1]), sys.argv[2].split(), sys.argv[3].split()
+folder, answering, learning = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 images = np.load(folder / "images.npy")
-for name in answering:
-    network = build(name, {"input_size": images.shape[1], "classes": 7})
+for name, parameters in answering.items():
+    network = build(name, parameters)
     load_weights(network, (folder / f"{name}.safetensors").read_bytes())
     np.save(folder / f"{name}.npy", network.predict(images, verbose=0)["logits"])
     if name not in learning:
@@ -39,11 +41,12 @@ for name in answering:
 def on_jax(network_of, images, folder, answering, learning):
     """Each network answers on JAX as on TensorFlow, by the same named weights; some then learn there."""
     np.save(folder / "images.npy", images)
+    parameters = {name: parameters_of(name) for name in answering}
     for name in answering:
         (folder / f"{name}.safetensors").write_bytes(save_weights(network_of(name)))
 
     subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder), " ".join(answering), " ".join(learning)],
+        [sys.executable, "-c", PROGRAM, str(folder), json.dumps(parameters), json.dumps(list(learning))],
         env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         check=True,
         timeout=1800,

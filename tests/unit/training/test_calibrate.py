@@ -137,6 +137,20 @@ def test_a_threshold_gives_away_the_least(chosen_for, limit, sensitivity, specif
     assert (threshold.sensitivity, threshold.specificity) == pytest.approx((sensitivity, specificity))
 
 
+def test_images_of_one_lesion_count_once_in_a_threshold():
+    """Three images of a melanoma that is found do not make up for another one that is missed."""
+    threshold = choose_threshold(
+        "mel",
+        "sensitivity",
+        0.75,
+        positive=np.array([True, True, True, True, False]),
+        score=np.array([0.9, 0.9, 0.9, 0.4, 0.1]),
+        weights=np.array([1 / 3, 1 / 3, 1 / 3, 1, 1]),
+    )
+
+    assert (threshold.value, threshold.sensitivity) == (0.4, pytest.approx(1))
+
+
 def test_a_target_out_of_reach_is_an_error_not_a_guess():
     with pytest.raises(UnusableData, match=r"specificity of 0\.9"):
         choose_threshold(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dermabatch.imaging.operations import decode
 from dermabatch.taxonomy import CLASSES
 from tests.painted_lesions import write_metadata
 from training.data import (
@@ -16,6 +17,7 @@ from training.data import (
     labels_of,
     lesion_frequencies,
     load_pixels,
+    read_image,
     read_samples,
 )
 from training.errors import TooLittleSpace, UnusableData
@@ -185,6 +187,13 @@ def test_pixels_are_decoded_once_and_then_read_from_the_cache(dataset, tmp_path)
     assert first.shape == (len(samples), 32, 32, 3)
     assert calls == list(range(1, len(samples) + 1))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_training_sees_a_picture_as_serving_does(dataset, size):
+    path = read_samples(dataset)[0].path
+
+    np.testing.assert_array_equal(read_image(path, size), decode(path.read_bytes(), 1, size).pixels)
 
 
 def test_images_that_do_not_decode_are_all_named_and_leave_no_cache(spoiled, tmp_path):

@@ -99,10 +99,13 @@ def test_lesions_of_which_nothing_is_known_keep_their_logits(trained_on, develop
 
 
 def test_a_fusion_that_tells_gains_on_other_lesions_and_ships(calibration):
-    trained_on, development, test = (samples(seed, 40, telling=0.8) for seed in (9, 10, 11))
+    trained_on, development, test = (
+        samples(seed, lesions, telling=0.8) for seed, lesions in ((9, 40), (10, 40), (11, 42))
+    )
     fusion, report = choose_fusion(trained_on, answers_for(development), answers_for(test), calibration, SEED)
     assert set(fusion.evidence) == {Field.AGE}
     assert report["shipped"]
+    assert (report["judged_on"]["images"], report["images"]) == (len(development), len(test))
     assert report["gain_interval"][0] > 0
     assert report["gain"] == pytest.approx(report["bma"] - report["image_only"]["bma"])
     assert report["known"] == {"age": 1.0, "sex": 1.0, "localization": 1.0}

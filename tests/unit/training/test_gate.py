@@ -1,8 +1,13 @@
 """The gate on painted lesions, with models that see their colours."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from dermabatch.clinical import VALUES, Field
+from dermabatch.gate import Basis, Difference
+from dermabatch.manifest import MAX_EVIDENCE, Fusion
 from dermabatch.taxonomy import CLASSES
 from tests.colour_model import fitted_weights, write_colour_model
 from training import gate
@@ -53,15 +58,44 @@ def model(tmp_path, held_out, monkeypatch):
     return _model
 
 
+@pytest.fixture
+def aged(held_out):
+    """The same images, with an age that tells melanomas from all other lesions."""
+    samples = [replace(one, age=70.0 if one.label == MEL else 30.0) for one in held_out.samples]
+    return replace(held_out, samples=samples)
+
+
+def fusion(*, of_the_old):
+    """A fusion that weighs the age alone: `of_the_old` for melanoma at 70 and above, nothing below."""
+    old = [of_the_old if label == MEL else 0.0 for label in range(len(CLASSES))]
+    nothing = (0.0,) * len(CLASSES)
+    ages = VALUES[Field.AGE]
+    return Fusion(evidence={Field.AGE: {age: tuple(old) if age >= "70" else nothing for age in ages}})
+
+
+def doubting_melanomas(weights, *, by):
+    """Weights of a model that is sure of nothing, whose logits for the true class exceed the others by about 1.2."""
+    hesitant = weights * 0.1
+    hesitant[-1, MEL] -= by
+    return hesitant
+
+
+def alone(result):
+    """What the pictures alone come to; only that was compared."""
+    (compared,) = result.compared.values()
+    return compared
+
+
 def failed(result):
     return [check.name for check in result.checks if not check.passed]
 
 
 def test_a_model_that_answers_alike_passes(model, weights, held_out):
     result = compare(model("candidate", weights), model("active", weights), held_out)
-    assert result.candidate_figures == result.active_figures
-    assert (result.bma_difference.value, result.bma_difference.low, result.bma_difference.high) == (0, 0, 0)
-    assert result.active_figures.bma > 0.9, "the models should tell these colours apart"
+    compared = alone(result)
+    assert compared.candidate == compared.active
+    assert compared.bma_difference == Difference(0, 0, 0)
+    assert compared.active.bma > 0.9, "the models should tell these colours apart"
     assert failed(result) == []
     assert (result.images, result.remarks) == (len(held_out.samples), ())
 
@@ -71,7 +105,7 @@ def test_a_model_that_calls_melanomas_nevi_fails_by_name(model, weights, held_ou
     blind[:, NV] = np.maximum(weights[:, NV], weights[:, MEL]) + 5
     blind[:, MEL] = weights[:, MEL] - 50
     result = compare(model("candidate", blind), model("active", weights), held_out)
-    assert result.candidate_figures.melanoma_sensitivity == 0
+    assert alone(result).candidate.melanoma_sensitivity == 0
     assert {"bma", "melanoma_flagged", "melanoma_sensitivity"} <= set(failed(result))
     assert "melanomas flagged by triage" in result.verdict()
 
@@ -79,10 +113,43 @@ def test_a_model_that_calls_melanomas_nevi_fails_by_name(model, weights, held_ou
 def test_the_better_of_two_models_passes_and_the_other_way_round_fails(model, weights, held_out):
     noisy = weights + np.random.default_rng(5).normal(0, 8, weights.shape).astype(np.float32)
     better, worse = model("better", weights), model("worse", noisy)
-    assert compare(better, worse, held_out).bma_difference.low > 0
+    assert alone(compare(better, worse, held_out)).bma_difference.low > 0
     back = compare(worse, better, held_out)
-    assert back.bma_difference.high < 0
+    assert alone(back).bma_difference.high < 0
     assert "bma" in failed(back)
+
+
+def test_a_model_that_weighs_an_age_is_judged_with_and_without_it(model, weights, aged):
+    hesitant = doubting_melanomas(weights, by=1.2)
+    candidate = model("candidate", hesitant, fusion=fusion(of_the_old=MAX_EVIDENCE))
+    result = compare(candidate, model("active", hesitant), aged)
+    by_picture, by_all = (result.compared[basis] for basis in Basis)
+    assert by_picture.candidate == by_picture.active == by_all.active
+    assert by_all.candidate.melanoma_sensitivity > by_all.active.melanoma_sensitivity
+    assert by_all.bma_difference.value > 0
+    assert result.remarks == ()
+
+
+def test_a_fusion_that_spoils_what_the_picture_shows_is_refused_although_the_picture_is_read_alike(
+    model, weights, aged
+):
+    hesitant = doubting_melanomas(weights, by=0.6)
+    candidate = model("candidate", hesitant, fusion=fusion(of_the_old=-MAX_EVIDENCE))
+    result = compare(candidate, model("active", hesitant), aged)
+    assert "melanoma_sensitivity: all_known" in failed(result)
+    assert all(name.endswith(": all_known") for name in failed(result))
+    assert "melanoma_flagged: all_known" not in failed(result), "what is known never lowers a level"
+
+
+def test_images_of_which_nothing_is_known_leave_a_fusion_unjudged_and_the_result_says_so(
+    model, weights, held_out
+):
+    nothing_known = replace(held_out, samples=[replace(one, age=None) for one in held_out.samples])
+    candidate = model("candidate", weights, fusion=fusion(of_the_old=MAX_EVIDENCE))
+    result = compare(candidate, model("active", weights), nothing_known)
+    assert list(result.compared) == [Basis.PICTURE_ALONE]
+    (remark,) = result.remarks
+    assert "was not judged" in remark
 
 
 def test_the_same_comparison_gives_the_same_result_again(model, weights, held_out):

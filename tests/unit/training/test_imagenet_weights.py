@@ -21,7 +21,7 @@ from training.legacy_checkpoint import read_legacy_checkpoint
 )
 def test_the_network_gives_the_logits_of_an_independent_forward_pass(name, edge):
     images = np.random.default_rng(3).integers(0, 256, (2, edge, edge, 3), dtype=np.uint8)
-    network = build(name, {"input_size": edge, "classes": 1000, "padding": "same"})
+    network = build(name, {"input_size": edge, "classes": 1000})
 
     load_imagenet_weights(network, name)
 

@@ -9,26 +9,30 @@ import openvino
 import pytest
 
 from dermabatch.artifacts import read_artifact
-from dermabatch.manifest import CARD, GOLDEN, OPENVINO_BIN, OPENVINO_XML, REPORT, WEIGHTS
+from dermabatch.manifest import CARD, GOLDEN, OPENVINO_BIN, OPENVINO_XML, REPORT, REPORT_PAGE, WEIGHTS
 from dermabatch.networks import build
 from dermabatch.networks.weights import load_weights
 from dermabatch.out_of_distribution import read_detector
+from training.calibrate import calibrate
 from training.checkpoint import RunState
 from training.errors import RunExists, TrainingDiverged, UnreadableCheckpoint
+from training.finish import ARTIFACT, Options, train_model
 from training.metrics import balanced_log_loss
+from training.predict import Predictor
 from training.recipe import Recipe
-from training.run import ARTIFACT, CHECKPOINT, Options, answers_of, fit, prepare, train_model
+from training.report.of_artifact import Effort
+from training.run import CHECKPOINT, fit, prepare
 from training.split import Side
 from training.train import Trainer
 
 RECIPE = Recipe(network="baseline_cnn", input_size=32, epochs=3, batch=16, peak_rate=5e-3)
-OPTIONS = Options(name="tiny-1", data_name="painted discs", pretrained=False)
+OPTIONS = Options(name="tiny-1", data_name="painted discs", effort=Effort.NONE, pretrained=False)
 
 
 class Silent:
     """Watches and says nothing."""
 
-    def decoded(self, done, images):
+    def working(self, work, done, total):
         pass
 
     def stepped(self, step):
@@ -53,7 +57,7 @@ class KillsInStep(Silent):
 
 @pytest.fixture(scope="module")
 def prepared(dataset, tmp_path_factory):
-    return prepare(dataset, tmp_path_factory.mktemp("prepared"), RECIPE, Silent())
+    return prepare(dataset, tmp_path_factory.mktemp("prepared"), RECIPE.input_size, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +94,27 @@ def test_the_report_shows_how_chance_moves_the_figure(finished):
     report = json.loads(finished[1].read(REPORT))
 
     assert report["bma_on_other_sides"].keys() == {"validation", "calibration"}
-    assert [record["epoch"] for record in report["history"]] == [1, 2, 3]
+    (run,) = report["runs"]
+    assert [record["epoch"] for record in run["history"]] == [1, 2, 3]
+
+
+def test_it_is_calibrated_on_the_calibration_side_and_reported_on_the_test_side(prepared, finished):
+    manifest = finished[1].manifest
+    network = build(manifest.network.name, manifest.network.parameters)
+    load_weights(network, finished[1].read(WEIGHTS))
+
+    calibrating = prepared.answers(Predictor(network), Side.CALIBRATION)
+    chosen = calibrate(calibrating, manifest.prior.natural).thresholds
+
+    assert manifest.thresholds.urgent.value == pytest.approx(chosen.urgent.value, rel=1e-3)
+    assert manifest.thresholds.soon.value == pytest.approx(chosen.soon.value, rel=1e-3)
+    assert json.loads(finished[1].read(REPORT))["n"] == len(prepared.split[Side.TEST])
+
+
+def test_the_artifact_brings_its_report_as_a_page(finished):
+    _, artifact = finished
+
+    assert f"{artifact.manifest.metrics.bma:.3f}" in artifact.read(REPORT_PAGE).decode()
 
 
 def test_the_artifact_passes_the_checks_of_a_worker(finished):
@@ -107,7 +131,6 @@ def test_the_artifact_turns_strange_pictures_away_and_says_what_it_promises(fini
     _, artifact = finished
     detector, manifest = read_detector(artifact), artifact.manifest
 
-    assert manifest.format == 2
     assert detector.mean.shape == (len(detector.directions),)
     assert manifest.out_of_distribution.lesions == json.loads(artifact.read(REPORT))["promises"]["lesions"]
     assert sum(group.lesions for group in manifest.conformal.groups) == manifest.out_of_distribution.lesions
@@ -170,6 +193,32 @@ def test_a_run_does_not_go_on_with_other_images(dataset, finished, tmp_path):
         train_model(other, finished[0], RECIPE, replace(OPTIONS, resume=True), Silent())
 
 
+@pytest.mark.parametrize(("averaging", "at_a_distance"), [(0.995, True), (0.0, False)])
+def test_the_result_follows_the_weights_at_a_distance(averaging, at_a_distance):
+    rng = np.random.default_rng(14)
+    pixels, labels = rng.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8), np.arange(32) % 7
+    trainer = Trainer(replace(RECIPE, averaging=averaging), labels, np.arange(32))
+    trainer.run_epoch(pixels, lambda step: None)
+
+    pairs = zip(trainer.averaged.get_weights(), trainer.network.get_weights(), strict=True)
+    assert any(not np.allclose(slow, fast, atol=1e-6) for slow, fast in pairs) is at_a_distance
+
+
+def test_weight_decay_pulls_at_kernels_alone():
+    trainer = Trainer(RECIPE, np.arange(32) % 7, np.arange(32))
+    variables = trainer.network.trainable_variables
+    before = [variable.numpy() for variable in variables]
+
+    trainer.optimizer.apply([np.zeros_like(value) for value in before], variables)
+
+    pulled = {
+        variable.name
+        for variable, value in zip(variables, before, strict=True)
+        if not np.array_equal(variable.numpy(), value)
+    }
+    assert pulled == {"kernel"}
+
+
 @pytest.mark.long
 def test_the_shipped_architecture_trains_twice_to_the_same_weights():
     rng = np.random.default_rng(13)
@@ -204,5 +253,5 @@ def test_a_run_stops_when_validation_grows_no_better_and_gives_its_best_epoch(pr
     losses = [record["validation_loss"] for record in trainer.history]
     assert len(losses) - 1 - int(np.argmin(losses)) == 2
     assert len(losses) < 9
-    answers = answers_of(prepared, trainer, Side.VALIDATION)
+    answers = prepared.answers(trainer.predict, Side.VALIDATION)
     assert balanced_log_loss(answers.truth, answers.logits) == pytest.approx(min(losses))

@@ -60,6 +60,11 @@ def test_batches_can_be_repeated_exactly(pixels):
         np.testing.assert_array_equal(first, again)
 
 
+def test_every_image_of_a_batch_is_seen_in_a_view_of_its_own(pixels):
+    for images, _ in batches_of(np.repeat(pixels[:1], 16, axis=0)):
+        assert len(np.unique(images.reshape(len(images), -1), axis=0)) == 8
+
+
 def test_another_epoch_shows_other_views(pixels):
     assert (batches_of(pixels)[0][0] != batches_of(pixels, seed=(1, 1))[0][0]).any()
 

@@ -12,7 +12,7 @@ from training.tune import BEST, open_study, tune
 
 @pytest.fixture(scope="module")
 def prepared(dataset, tmp_path_factory):
-    return prepare(dataset, tmp_path_factory.mktemp("prepared"), RECIPE, Silent())
+    return prepare(dataset, tmp_path_factory.mktemp("prepared"), RECIPE.input_size, Silent())
 
 
 def search(prepared, out, trials, watcher=None):

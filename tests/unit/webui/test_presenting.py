@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webui.presenting import ago, duration, exactly, file_size, grouped, percent
+from webui.presenting import ago, browser_name, duration, exactly, file_size, grouped, percent
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -56,3 +56,28 @@ def test_a_size_is_told_as_file_managers_do(size, shown):
 
 def test_thousands_are_set_apart_and_do_not_break_over_lines():
     assert grouped(10015) == "10\N{NARROW NO-BREAK SPACE}015"
+
+
+@pytest.mark.parametrize(
+    ("agent", "shown"),
+    [
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Firefox on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
+            " Safari/537.36 Edg/140.0.0.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+            " Version/18.5 Mobile/15E148 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        ("curl/8", "A browser"),
+        ("", "A browser"),
+    ],
+)
+def test_a_browser_is_named_as_people_call_it(agent, shown):
+    assert browser_name(agent) == shown

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from dermabatch.errors import ArtifactRefused, ServiceUnavailable
+from tests.situations import detector
 from worker.serving import ServedModel, Serving
 
 
@@ -40,7 +41,7 @@ class Registry:
             raise self.trouble
         if digest in self.broken:
             raise ArtifactRefused("Expected another digest.")
-        return ServedModel(Artifact(digest), Engine(), "openvino")
+        return ServedModel(Artifact(digest), Engine(), detector(), "openvino")
 
     def serving(self):
         return Serving(

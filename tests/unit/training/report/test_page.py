@@ -8,10 +8,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from dermabatch.clinical import Field
 from dermabatch.manifest import Network, Training
 from dermabatch.taxonomy import LESION_CLASSES
 from tests.unit.training import held_out_situations as situations
 from training.evaluate import evaluate
+from training.fusion_gain import fusion_gain
 from training.promises import promises
 from training.report import render_report, report_bytes
 from training.report.checklists import CLEAR_DERM, MI_CLAIM
@@ -25,7 +27,7 @@ TRAINING = Training(
     split_digest="b" * 64,
     images=300,
     epochs=3,
-    seed=1,
+    seeds=(1,),
     seconds=60.0,
 )
 NETWORK = Network(name="baseline_cnn", parameters={"input_size": 32, "classes": 7})
@@ -104,22 +106,13 @@ def most(least, answers):
 
     return {
         **least,
-        "history": HISTORY,
-        "recipe": {"epochs": 2},
+        "runs": [{"recipe": {"epochs": 2, "seed": seed}, "history": HISTORY} for seed in (1, 2)],
         "bma_on_other_sides": {"validation": 0.5},
         "promises": promises(situations.calibration(), answers),
         "poses": eight_poses(answers, pixels, ask, situations.calibration(), 1, lambda images: None),
         "robustness": robustness(answers, pixels, ask, 1, lambda images: None),
         "metadata_fusion": {
-            "by_fields": [
-                {
-                    "fields": ["age", "sex"],
-                    "bma": 0.8,
-                    "bma_interval": (0.7, 0.9),
-                    "gain": 0.02,
-                    "gain_interval": (-0.01, 0.05),
-                }
-            ],
+            **fusion_gain(answers, {(Field.AGE,): answers}, situations.calibration(), 1),
             "shipped": False,
         },
         "explanations": [{"method": "class activation map", "images": 70, "deletion": 0.2, "insertion": 0.7}],
