@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, classification_report, roc_auc_score
 
-from dermabatch.taxonomy import CLASSES, MALIGNANT
+from dermabatch.taxonomy import CLASSES, MALIGNANT, MALIGNANT_INDICES
 from dermabatch.triage import decision_scores
 from tests.unit.training import held_out_situations as situations
 from training.errors import UnusableData
@@ -38,6 +38,23 @@ def test_figures_of_a_class_are_scikit_learns(answers, report):
         assert report["classes"][name]["sensitivity"] == pytest.approx(expected[str(label)]["recall"])
         assert report["classes"][name]["ppv"] == pytest.approx(expected[str(label)]["precision"])
         assert report["classes"][name]["images"] == expected[str(label)]["support"]
+
+
+def test_malignant_lesions_are_counted_where_dermatologists_stood(answers, report):
+    """At a sensitivity of 86.6 % and at a specificity of 71.3 %: Haenssle et al. 2018."""
+    malignant = np.isin(answers.truth, MALIGNANT_INDICES)
+    suspicion = situations.calibration().probabilities(answers.logits)[:, MALIGNANT_INDICES].sum(axis=1)
+    rates = [
+        ((suspicion >= limit)[malignant].mean(), (suspicion < limit)[~malignant].mean())
+        for limit in suspicion
+    ]
+
+    assert report["operating_points"]["specificity_at_86.6_sensitivity"] == pytest.approx(
+        max(specificity for sensitivity, specificity in rates if sensitivity >= 0.866)
+    )
+    assert report["operating_points"]["sensitivity_at_71.3_specificity"] == pytest.approx(
+        max(sensitivity for sensitivity, specificity in rates if specificity >= 0.713)
+    )
 
 
 def test_every_figure_lies_in_its_interval(report):

@@ -198,7 +198,8 @@ def test_a_report_on_another_split_warns(least, least_page):
 
 
 def test_both_checklists_are_answered_item_by_item(full_page):
-    # 25 items: Daneshjou et al. 2022.
+    # 19 and 25 items: Norgeot et al. 2020, Daneshjou et al. 2022.
+    assert sum(len(part.items) for part in MI_CLAIM) == 19
     assert sum(len(part.items) for part in CLEAR_DERM) == 25
     assert [part.name for part in CLEAR_DERM] == ["Data", "Technique", "Technical assessment", "Application"]
     for part in (*MI_CLAIM, *CLEAR_DERM):
