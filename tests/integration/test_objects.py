@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -184,4 +185,8 @@ def test_what_was_acknowledged_outlives_the_death_of_the_server(services, object
         services.kill("s3")
     services.restart("s3")
 
-    assert {key: object_store.get(key) for key in acknowledged} == acknowledged
+    def all_there():
+        with suppress(ObjectStoreUnavailable):  # it answers a moment before it has found all of its volumes
+            return {key: object_store.get(key) for key in acknowledged} == acknowledged
+
+    assert wait_until(all_there, seconds=30)
