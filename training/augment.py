@@ -17,6 +17,8 @@ STRETCH: Final = 0.08  # either way; other cameras have other aspects
 HUE: Final = 0.05  # radians around the grey axis: colour is diagnostic, so it hardly turns
 BLUR_SHARE: Final = 0.15
 BLUR_SIGMA: Final = (0.3, 1.2)  # pixels: a slightly missed focus, not a picture that the quality gate refuses
+NOISE_SHARE: Final = 0.2
+NOISE_SPREAD: Final = (1.0, 10.0)  # grey levels of grain: what small sensors bring in dim light, up to what is refused
 JPEG_SHARE: Final = 0.2
 JPEG_QUALITY: Final = (40, 95)  # portals and phones compress once more
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
@@ -85,9 +87,12 @@ def _random_colours(random: np.random.Generator, strength: Augmentation) -> npt.
 
 
 def _degraded(view: Pixels, random: np.random.Generator) -> Pixels:
-    """At times blurred, at times compressed once more."""
+    """At times blurred, grainy, compressed once more: in the order of a camera."""
     if random.random() < BLUR_SHARE:
         view = cv2.GaussianBlur(view, (0, 0), random.uniform(*BLUR_SIGMA))  # type: ignore[assignment]
+    if random.random() < NOISE_SHARE:
+        grain = random.standard_normal(view.shape, np.float32) * np.float32(random.uniform(*NOISE_SPREAD))
+        view = np.clip(view + grain, 0, 255).round().astype(np.uint8)
     if random.random() < JPEG_SHARE:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(*JPEG_QUALITY))]
         # Channels swapped or not, the codec only takes the first for blue: chroma is treated alike.

@@ -15,6 +15,12 @@ PACK_IMAGES = "3"
 UPLOAD = small_lesions(IMAGES, first_seed=70_000)
 
 
+@pytest.fixture
+def one_pack_an_upload(striker):
+    """So that a killed worker held one chunk: it fetches ahead, and would hold others at the later points."""
+    striker.start("portal")
+
+
 @pytest.mark.parametrize("point", launcher.PORTAL)
 def test_a_portal_killed_in_an_upload_takes_the_same_upload_again(live, striker, point):
     striker.start("portal", DERMABATCH_PACK_IMAGES=PACK_IMAGES)
@@ -31,7 +37,7 @@ def test_a_portal_killed_in_an_upload_takes_the_same_upload_again(live, striker,
 
 
 @pytest.mark.parametrize("point", launcher.WORKER)
-def test_a_worker_killed_in_a_chunk_leaves_it_to_the_next(live, striker, point):
+def test_a_worker_killed_in_a_chunk_leaves_it_to_the_next(live, striker, one_pack_an_upload, point):
     striker.start("worker")
     striker.arm(point)
     batch = live.client.submit(UPLOAD)
@@ -42,7 +48,7 @@ def test_a_worker_killed_in_a_chunk_leaves_it_to_the_next(live, striker, point):
 
 
 @pytest.mark.parametrize("point", launcher.SCHEDULER)
-def test_a_scheduler_killed_in_its_round_does_it_again(live, striker, point):
+def test_a_scheduler_killed_in_its_round_does_it_again(live, striker, one_pack_an_upload, point):
     """A chunk has lapsed and events wait, so that there is something to do at every point."""
     striker.start("scheduler")
     striker.start("worker")

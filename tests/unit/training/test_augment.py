@@ -33,6 +33,7 @@ def image():
 @pytest.fixture
 def undegraded(monkeypatch):
     monkeypatch.setattr(augment, "BLUR_SHARE", 0)
+    monkeypatch.setattr(augment, "NOISE_SHARE", 0)
     monkeypatch.setattr(augment, "JPEG_SHARE", 0)
 
 
@@ -104,8 +105,8 @@ def test_brightness_alone_leaves_the_hue_of_skin(undegraded):
         assert mean[0] > mean[1] > mean[2]
 
 
-@pytest.mark.parametrize("named", ["BLUR_SHARE", "JPEG_SHARE"])
-def test_some_views_are_blurred_and_some_compressed(image, named, request, monkeypatch):
+@pytest.mark.parametrize("named", ["BLUR_SHARE", "NOISE_SHARE", "JPEG_SHARE"])
+def test_some_views_are_blurred_some_grainy_and_some_compressed(image, named, request, monkeypatch):
     share = getattr(augment, named)
     request.getfixturevalue("undegraded")
 
