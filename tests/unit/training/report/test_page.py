@@ -197,6 +197,13 @@ def test_a_report_on_another_split_warns(least, least_page):
     assert "nobody has checked that the model never saw these images" in render_report(without)
 
 
+def test_a_report_inside_its_artifact_cannot_name_the_digest_that_it_is_a_part_of(least, least_page):
+    elsewhere = render_report({**least, "about": {**least["about"], "digest": "c" * 64}})
+
+    assert '<th scope="row">Model</th>' not in least_page
+    assert f'<th scope="row">Model</th><td><code>{"c" * 64}</code>' in elsewhere
+
+
 def test_both_checklists_are_answered_item_by_item(full_page):
     # 19 and 25 items: Norgeot et al. 2020, Daneshjou et al. 2022.
     assert sum(len(part.items) for part in MI_CLAIM) == 19
