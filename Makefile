@@ -1,14 +1,17 @@
-# make demo | test | check | long | faults | help. Everything is installed into .venv; nothing else on the machine changes.
+# make demo | test | check | audit | sbom | long | faults | help. Everything is installed into .venv; nothing else on the machine changes.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
 UV := .tools/bin/uv
 RUN := .venv/bin
 SYNC := UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON)
+ADVISORIES ?=
+REQUIRE_AUDIT ?=
+SBOM ?= dist/dermabatch.cdx.json
 IMAGES ?=
 DEMO_ARGS ?=
 
-.PHONY: help demo test check long faults bench install install-demo format clean
+.PHONY: help demo test check audit sbom long faults bench install install-demo format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,11 +28,23 @@ long: install ## Run what takes longer than `make test` allows
 faults: install ## Break every part of the system and show that nothing is lost (at most 45 minutes on 2 cores)
 	@$(RUN)/python -m pytest --timeout=900 tests/faults
 
-check: install ## Lint, types and the arrows between the packages
+check: install audit ## Lint, types, the arrows between the packages, and known vulnerabilities
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
+
+# Exit code 2: nobody could be asked. It is one request, which a machine without a network cannot make.
+audit: $(UV) ## Look up known vulnerabilities of all that uv.lock names; REQUIRE_AUDIT=1 fails without an answer
+	@UV_HTTP_RETRIES=0 UV_HTTP_TIMEOUT=10 $(UV) audit --frozen --quiet --preview-features audit-command $(ADVISORIES); \
+	code=$$?; \
+	if [ $$code -eq 2 ] && [ -z "$(REQUIRE_AUDIT)" ]; then \
+	  echo "The advisories were not to be reached: known vulnerabilities were NOT looked for." >&2; \
+	else exit $$code; fi
+
+sbom: $(UV) ## Write the bill of materials of what is shipped, as CycloneDX, to dist/
+	@mkdir -p "$(dir $(SBOM))"
+	@$(UV) export --frozen --quiet --all-extras --no-dev --preview-features sbom-export --format cyclonedx1.5 --output-file "$(SBOM)"
 
 bench: install ## Measure the system against a bare loop on the same cores
 	@$(RUN)/dermabatch bench --quick
@@ -56,7 +71,7 @@ $(UV):
 	  { echo "Expected Python 3.11 or 3.12 as $(PYTHON). Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	@echo "Step 1 of 2: the installer uv into .tools (25 MB)" >&2
 	@$(PYTHON) -m venv .tools >&2 || { echo "Install the module venv first: apt install python3-venv" >&2; exit 2; }
-	@.tools/bin/pip install --quiet --disable-pip-version-check "uv>=0.9,<1" >&2
+	@.tools/bin/pip install --quiet --disable-pip-version-check "uv>=0.13,<1" >&2
 
 clean: ## Remove what the other commands installed and the demo's data
 	rm -rf .venv .tools .dermabatch

@@ -3,16 +3,24 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from dermabatch import accounts
-from dermabatch.audit import Actor, ActorKind
+from dermabatch import accounts, audit
+from dermabatch.audit import Action, Actor, ActorKind, Details, Event, Outcome
 from dermabatch.database import Sessions, connect
-from dermabatch.errors import NotAllowed
+from dermabatch.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    DermabatchError,
+    NotAllowed,
+    NotFound,
+    ServiceUnavailable,
+)
 from dermabatch.schema import User
 from dermabatch.settings import Settings, load_settings
 
@@ -42,8 +50,43 @@ def connected() -> Iterator[tuple[Settings, Sessions]]:
         ConfigurationError: a setting is missing.
     """
     settings = load_settings()
-    with closing(connect(settings.database_url.get_secret_value())) as sessions:
+    with closing(connect(settings.database_url.get_secret_value())) as sessions, answering_for(sessions):
         yield settings, sessions
+
+
+@contextmanager
+def answering_for(sessions: Sessions) -> Iterator[None]:
+    """Where the command comes to nothing and no event has said why, leave one."""
+    told: list[int] = []
+    audit.tell_of_commits(sessions, told.append)
+    try:
+        yield
+    except (DermabatchError, click.Abort) as error:
+        if not told and not isinstance(error, DatabaseUnavailable):
+            # The error itself is what the person has to read.
+            with suppress(DermabatchError, SQLAlchemyError):
+                _note_failure(sessions, error)
+        raise
+
+
+def note_reading(
+    session: Session,
+    action: Action,
+    *,
+    thing: tuple[str, str] | None = None,
+    details: Details | None = None,
+) -> None:
+    """Append the event of a command that shows something and asks nobody for their name."""
+    object_type, object_id = thing or (None, None)
+    event = Event(
+        action,
+        Outcome.SUCCESS,
+        actor=THE_COMMAND_LINE,
+        object_type=object_type,
+        object_id=object_id,
+        details=details or {},
+    )
+    audit.append(session, event)
 
 
 def person(session: Session, email: str, *roles: str) -> User:
@@ -64,6 +107,32 @@ def person(session: Session, email: str, *roles: str) -> User:
 def actor_of(user: User) -> Actor:
     """The user as the audit trail names them when they act from here."""
     return accounts.actor_for(user, source=SOURCE)
+
+
+def _note_failure(sessions: Sessions, error: Exception) -> None:
+    context = click.get_current_context()
+    ours = isinstance(error, ServiceUnavailable | ConfigurationError)
+    with sessions.begin() as session:
+        audit.append(
+            session,
+            Event(
+                Action.REQUEST_FAILED,
+                Outcome.FAILED if ours else Outcome.REFUSED,
+                actor=_named_actor(session, context.params.get("email")),
+                details={
+                    "command": context.command_path.partition(" ")[2],
+                    "code": error.code if isinstance(error, DermabatchError) else "aborted",
+                },
+            ),
+        )
+
+
+def _named_actor(session: Session, email: str | None) -> Actor:
+    """Whom --user names, if there is such a person; what else was typed stays out of the trail."""
+    try:
+        return accounts.find_actor(session, email, source=SOURCE) if email else THE_COMMAND_LINE
+    except (NotFound, NotAllowed):
+        return THE_COMMAND_LINE
 
 
 def print_json(value: dict[str, Any]) -> None:

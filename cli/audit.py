@@ -105,7 +105,8 @@ def search(
             until=until and until.replace(tzinfo=UTC),
         )
         events = [_as_dict(event) for event in trail.search(session, filters, after=after, limit=limit)]
-        asked = {name: str(value) for name, value in asdict(filters).items() if value is not None}
+        # Not what was asked for: somebody may have typed the number of a patient.
+        asked = sorted(name for name, value in asdict(filters).items() if value is not None)
         auditor.note(Action.AUDIT_SEARCH, filters=asked, seqs=[event["seq"] for event in events])
     if as_json:
         last = events[-1]["seq"] if len(events) == limit else None

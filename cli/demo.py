@@ -31,13 +31,14 @@ from dermabatch.embedded.host import private_ancestor, wait_until
 from dermabatch.errors import InvalidRequest
 from dermabatch.imaging.synthetic import lesion_jpeg, lesion_png
 from dermabatch.intake import IncomingFile, incoming_files
+from dermabatch.production import DEMO_DOMAIN
 from dermabatch.taxonomy import BY_CODE
 
 SAMPLES = 24
 """Enough for every triage level to have a chance, few enough to be read at a glance."""
 
-STAFF = "nurse@demo.example"
-ADMINISTRATOR = "admin@demo.example"
+STAFF = f"nurse{DEMO_DOMAIN}"
+ADMINISTRATOR = f"admin{DEMO_DOMAIN}"
 _BATCH_SECONDS = 3600
 _CHAIN_SECONDS = 30
 _SHOWN = 40

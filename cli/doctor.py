@@ -6,6 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import sqlalchemy as sa
@@ -16,16 +20,24 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cli.training_check import look_at_training
-from dermabatch import database_roles, durability, ledger, model_store
+from dermabatch import audit, database_roles, durability, ledger, model_store, production
 from dermabatch.database import Sessions, connect
 from dermabatch.erasures import find_returned
-from dermabatch.errors import ConfigurationError, DermabatchError, ObjectMissing
+from dermabatch.errors import ArtifactRefused, ConfigurationError, DermabatchError, ObjectMissing
 from dermabatch.lifecycle import PackState
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.queue import WakeUp
 from dermabatch.schema import Image, Pack, Prediction
 from dermabatch.settings import Settings, load_settings
 from dermabatch.subjects import KeyRing
+
+_LATELY = timedelta(hours=2)
+"""A worker tries a model that it refused again every hour, and says so each time."""
+
+_REMEDY_OF_A_REFUSAL = (
+    "The one before serves on. Find out who wrote to the bucket, put the objects back from a backup or go back:"
+    " dermabatch models rollback. See docs/operators.md."
+)
 
 Answer = tuple[bool, str] | tuple[bool, str, str]
 """Whether all is well, what was found, and a remedy where it depends on that."""
@@ -72,8 +84,12 @@ def examine(settings: Settings, *, quick: bool = False, deep: bool = False) -> I
     yield _checked("storage", lambda: _storage(store), "Start the S3 storage; see DERMABATCH_S3_ENDPOINT.")
     if not quick:
         yield _checked("durability", lambda: _durability(sessions), "Start PostgreSQL.")
+        for name, rule in production.RULES.items():
+            yield _checked(name, partial(_production, rule, settings), "Start PostgreSQL.")
         yield _checked(
-            "model", lambda: _model(sessions), "Publish and activate one: dermabatch models activate."
+            "model",
+            lambda: _model(sessions, store, settings),
+            "Publish and activate one: dermabatch models activate.",
         )
         yield _checked("training", lambda: look_at_training(sessions, settings), "See docs/operators.md.")
         yield _checked("work", lambda: _work(sessions), "")
@@ -116,6 +132,14 @@ def _durability(sessions: Sessions) -> Answer:
     return True, "what is committed survives a power cut"
 
 
+def _production(rule: production.Rule, settings: Settings) -> Answer:
+    objection = rule(settings)
+    if objection is None:
+        return True, "as a hospital's should be"
+    finding, remedy = objection
+    return settings.trial, f"{finding} (a trial may)" if settings.trial else finding, remedy
+
+
 def _queue(settings: Settings) -> tuple[bool, str]:
     with closing(WakeUp(settings)) as wake_up:
         return True, f"{wake_up.waiting()} wake-up messages wait"
@@ -128,12 +152,42 @@ def _storage(store: ObjectStore) -> tuple[bool, str]:
     return True, "S3 answers"
 
 
-def _model(sessions: Sessions) -> tuple[bool, str]:
+def _model(sessions: Sessions, store: ObjectStore, settings: Settings) -> Answer:
     with sessions.begin() as session:
         model = model_store.active_model(session)
     if model is None:
         return False, "no model is active"
-    return True, f"{model.name} ({model.digest[:12]})"
+    called = f"{model.name} ({model.digest[:12]})"
+    refusal = _refused_here(model.digest, store, settings) or _refused_by_a_worker(model.digest, sessions)
+    if refusal is not None:
+        return False, f"{called} is refused: {refusal}", _REMEDY_OF_A_REFUSAL
+    return True, called
+
+
+def _refused_here(digest: str, store: ObjectStore, settings: Settings) -> str | None:
+    """Why a worker that fetches the model now would refuse it."""
+    with TemporaryDirectory() as cache:
+        try:
+            model_store.fetch(
+                digest,
+                store=store,
+                cache=Path(cache),
+                verify_key=settings.verify_key,
+                retired_keys=settings.retired_verify_keys,
+            )
+        except (ArtifactRefused, ObjectMissing) as refusal:
+            return str(refusal)
+    return None
+
+
+def _refused_by_a_worker(digest: str, sessions: Sessions) -> str | None:
+    """Why one did of late, be it for what it computes or for its own machine."""
+    lately = audit.Filters(
+        action=audit.Action.MODEL_REFUSED, object_id=digest, since=datetime.now(UTC) - _LATELY
+    )
+    with sessions.begin() as session:
+        events = audit.search(session, lately, limit=1)
+    return f"{events[0].source} says {json.loads(events[0].details)['reason']}" if events else None
 
 
 @contextmanager

@@ -28,10 +28,17 @@ from dermabatch.settings import Settings
 PORTAL_SECONDS = 60
 """A cold import of the portal on a slow disk takes up to 20 s."""
 
-PORTAL_THREADS = 8
+PORTAL_THREADS = 128
+"""Uploads that wait for their turn hold 100 of them at most (`webui.turns`)."""
 
 _ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_PROGRAMS_AND_ROLES = {"portal": "web", "worker": "worker", "scheduler": "worker", "training": "trainer"}
+_PROGRAMS_AND_ROLES = {
+    "portal": "web",
+    "worker": "worker",
+    "scheduler": "worker",
+    "training": "trainer",
+    "nights": "web",
+}
 _DATABASE_VARIABLES = {
     role: f"DERMABATCH_{role.upper()}_URL" for role in ("owner", "web", "worker", "chainer", "trainer")
 }
@@ -60,7 +67,7 @@ class Installation:
     """`DERMABATCH_...` variables of every program. Those of the services that run here go before them."""
 
     def start(self, program: str) -> None:
-        """Start `portal`, `worker`, `scheduler` or `training`; it is started again when it ends by itself."""
+        """Start `portal`, `worker`, `scheduler`, `training` or `nights`; it is started again when it ends by itself."""
         self.services.spawn(program, self.command(program), self.environment(program), kept_alive=True)
 
     def command(self, program: str) -> list[str]:
@@ -70,6 +77,7 @@ class Installation:
             "worker": [sys.executable, "-m", "worker.app"],
             "scheduler": [sys.executable, "-m", "worker.scheduler"],
             "training": [sys.executable, "-m", "worker.training_schedule"],
+            "nights": [sys.executable, "-m", "worker.nights"],
         }[program]
 
     def environment(self, program: str) -> dict[str, str]:
@@ -188,8 +196,9 @@ def running_installation(
         tell("Publishing the model of this release")
         installation.shipped_model()
         tell("Starting portal, worker and scheduler")
+        wanted = {"training": settings.training_schedule is not None, "nights": bool(settings.night_runs)}
         for program in _PROGRAMS_AND_ROLES:
-            if program != "training" or settings.training_schedule is not None:
+            if wanted.get(program, True):
                 installation.start(program)
         _wait_for_portal(installation, folder)
         try:
@@ -235,6 +244,7 @@ def _variables(folder: Path, overrides: Mapping[str, str]) -> dict[str, str]:
         },
         "DERMABATCH_MODEL_CACHE": str(folder.absolute() / "models"),
         # The portal listens on loopback only, without TLS.
+        "DERMABATCH_TRIAL": "true",
         "DERMABATCH_INSECURE_COOKIES": "true",
         **overrides,
     }

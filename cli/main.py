@@ -32,6 +32,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "results": ("cli.results:results", "Show the results of a batch"),
         "retry": ("cli.batches:retry", "Work on the failed images of a batch again"),
         "scheduler": ("cli.programs:scheduler", "Run the scheduler"),
+        "screen": ("cli.screen:screen", "Screen an archive: take in and classify what is new"),
         "submit": ("cli.submit:submit", "Hand in files, folders or archives"),
         "train": ("cli.training:train", "Train a model"),
         "tune": ("cli.tuning:tune", "Search the numbers of a training recipe"),

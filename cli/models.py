@@ -9,13 +9,15 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from sqlalchemy.orm import Session
 
-from cli.acting import AS_JSON, acting_user, actor_of, connected, person, print_json
+from cli.acting import AS_JSON, acting_user, actor_of, connected, note_reading, person, print_json
 from cli.comparing import Comparison, comparison_options
 from cli.comparing import show as show_gate
 from cli.publishing import fetched, report_published
 from dermabatch import model_store
 from dermabatch.accounts import ADMINISTRATOR
+from dermabatch.audit import Action
 from dermabatch.errors import ConfigurationError, InvalidRequest
 from dermabatch.objects import S3ObjectStore
 from dermabatch.schema import Activation, Model
@@ -38,6 +40,7 @@ def list_models(as_json: bool) -> None:
     """Show every published model, newest first."""
     with connected() as (_, sessions), sessions.begin() as session:
         found = [_described(model) for model in model_store.list_models(session)]
+        _note_reading(session, *found)
     if as_json:
         print_json({"models": found})
         return
@@ -59,6 +62,7 @@ def show(digest: str, as_json: bool) -> None:
     with connected() as (_, sessions), sessions.begin() as session:
         model = model_store.find_model(session, digest)
         activations = model_store.list_activations(session, model.digest)
+        note_reading(session, Action.MODEL_VIEW, thing=("model", model.digest))
     described = {
         **_described(model),
         "activations": [_described_activation(activation) for activation in activations],
@@ -99,6 +103,7 @@ def compare(
     with connected() as (settings, sessions):
         with sessions.begin() as session:
             found = [_described(model_store.find_model(session, digest)) for digest in digests]
+            _note_reading(session, *found)
         if comparison.is_wanted:
             _measure(found, comparison, settings, as_json)
         else:
@@ -178,12 +183,18 @@ def served_at(time: datetime, as_json: bool) -> None:
     with connected() as (_, sessions), sessions.begin() as session:
         activation = model_store.served_at(session, time.replace(tzinfo=UTC))
         described = activation and _described_activation(activation)
+        thing = ("model", activation.model_digest) if activation else None
+        note_reading(session, Action.MODEL_VIEW, thing=thing, details={"served_at": time.isoformat()})
     if as_json:
         print_json({"time": time.replace(tzinfo=UTC).isoformat(), "served": described})
     elif described:
         click.echo("{model_digest} since {activated_at}, activated by {activated_by}".format(**described))
     else:
         click.echo("No model served at that time.")
+
+
+def _note_reading(session: Session, *shown: dict[str, Any]) -> None:
+    note_reading(session, Action.MODEL_VIEW, details={"list": [model["digest"] for model in shown]})
 
 
 def _signing_key(settings: Settings) -> bytes:

@@ -20,6 +20,20 @@ _FIRST_POLL_SECONDS: Final = 0.1
 _KEPT_IN_MEMORY: Final = 64 * 2**20
 """Bytes of an upload; a larger one waits in a temporary file until its length is known."""
 
+_PATIENCE: Final = urllib3.Retry(
+    total=None,
+    status=40,
+    status_forcelist=[429],
+    allowed_methods=None,
+    raise_on_status=False,
+    # What failed on the way may have been done: only a refusal is surely none.
+    connect=0,
+    read=0,
+    other=0,
+    redirect=False,
+)
+"""Where the portal says when to come back, the client asks again then."""
+
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _LONGEST_POLL_SECONDS = 1.0
 
@@ -38,7 +52,7 @@ class PortalClient:
     def __init__(self, url: str, token: str) -> None:
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=300), retries=False)
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=300), retries=_PATIENCE)
 
     def submit(self, uploads: Iterable[Upload], *, queue: str = "interactive") -> str:
         """Hand in a batch, taking one file after the other; returns its id.

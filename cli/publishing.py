@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli.acting import AS_JSON, SOURCE, acting_user, print_json
+from cli.acting import AS_JSON, SOURCE, acting_user, answering_for, print_json
 from cli.comparing import Comparison, comparison_options, show
 from dermabatch import accounts, model_store
 from dermabatch.artifacts import Artifact, read_artifact
@@ -83,7 +83,7 @@ def publisher(email: str) -> Iterator[Publisher]:
     settings = load_registry_settings()
     if settings.signing_key is None:
         raise ConfigurationError("Publishing needs DERMABATCH_SIGNING_KEY, which is not set.")
-    with closing(connect(settings.database_url.get_secret_value())) as sessions:
+    with closing(connect(settings.database_url.get_secret_value())) as sessions, answering_for(sessions):
         with sessions.begin() as session:
             actor = accounts.find_actor(session, email, source=SOURCE)
         store = S3ObjectStore.from_settings(settings)

@@ -12,10 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.orm import Session
 
-from cli.acting import AS_JSON, THE_COMMAND_LINE, acting_user, actor_of, connected, person, print_json
+from cli.acting import (
+    AS_JSON,
+    THE_COMMAND_LINE,
+    acting_user,
+    actor_of,
+    connected,
+    note_reading,
+    person,
+    print_json,
+)
 from dermabatch import accounts
 from dermabatch.accounts import ADMINISTRATOR, ROLES, Scope
-from dermabatch.audit import Actor
+from dermabatch.audit import Action, Actor
 from dermabatch.errors import ConfigurationError, NotFound
 from dermabatch.schema import ApiToken, User
 from dermabatch.settings import Settings
@@ -35,6 +44,7 @@ def list_users(as_json: bool) -> None:
     """Show everybody: people and service principals."""
     with connected() as (_, sessions), sessions.begin() as session:
         found = [_described(user) for user in accounts.list_users(session)]
+        note_reading(session, Action.USER_VIEW, details={"list": [user["id"] for user in found]})
     if as_json:
         print_json({"users": found})
         return
@@ -229,7 +239,9 @@ def token(
 def tokens(email_of_user: str, as_json: bool) -> None:
     """Show the tokens of a user, without their secrets."""
     with connected() as (_, sessions), sessions.begin() as session:
-        found = accounts.list_tokens(session, accounts.find_user(session, email_of_user))
+        user = accounts.find_user(session, email_of_user)
+        found = accounts.list_tokens(session, user)
+        note_reading(session, Action.USER_VIEW, thing=("user", str(user.id)), details={"shown": "tokens"})
     described = [_described_token(token) for token in found]
     if as_json:
         print_json({"tokens": described})

@@ -23,6 +23,7 @@ from dermabatch.imaging.preprocess import PREPROCESSING_VERSION
 from dermabatch.manifest import MANIFEST, SIGNATURE, Manifest, parse_manifest
 
 MAX_MANIFEST_BYTES: Final = 256 * 1024
+SIGNATURE_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def read_artifact(
     if expected_digest is not None and digest != expected_digest:
         raise ArtifactRefused(f"Expected the model {expected_digest}. Received: {digest} in {folder}")
     if verify_key is not None:
-        signature = _read_regular(folder / SIGNATURE, limit=64)
+        signature = _read_regular(folder / SIGNATURE, limit=SIGNATURE_BYTES)
         verify_manifest(manifest_bytes, signature, verify_key, *retired_keys)
     manifest = parse_manifest(manifest_bytes)
     if manifest.network.name not in ARCHITECTURES:

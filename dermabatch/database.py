@@ -4,7 +4,7 @@
 >>> with sessions.begin(department=department_id) as session: ...
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -68,6 +68,10 @@ class Sessions:
             if not _means_try_again(error):
                 raise
             raise DatabaseUnavailable(f"The database does not answer: {_reason(error)}") from error
+
+    def after_commit(self, call: Callable[[Session], None]) -> None:
+        """Have this called after every commit, in the thread of its transaction."""
+        event.listen(self._factory, "after_commit", call)
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -75,23 +75,49 @@ class SignInRefused(NotAllowed):
     code = "sign_in_refused"
 
 
-class TooManyGuesses(DermabatchError):
+class TryLater(DermabatchError):
+    """The same request may succeed after `wait`; now it was not looked at."""
+
+    code = "try_later"
+
+    def __init__(self, reason: str, wait: timedelta) -> None:
+        super().__init__(f"{reason} {ceil(wait.total_seconds()):,} s.")
+        self.wait = wait
+
+
+class TooManyGuesses(TryLater):
     """After wrong passwords or codes the next one is looked at only after `wait`."""
 
     code = "too_many_guesses"
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__(
-            "Too many wrong attempts came before this one, which was not looked at. The next one counts in"
-            f" {ceil(wait.total_seconds()):,} s."
+            "Too many wrong attempts came before this one, which was not looked at. The next one counts in",
+            wait,
         )
-        self.wait = wait
+
+
+class Crowded(TryLater):
+    """More uploads wait for their turn than the portal has room for; nothing of this one was kept."""
+
+    code = "crowded"
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(
+            "Many uploads are being taken in, and nothing of this one was kept. Hand it in again in", wait
+        )
 
 
 class Conflict(DermabatchError):
     """The request does not fit the present state of the thing."""
 
     code = "conflict"
+
+
+class KeyUsedBefore(InvalidRequest):
+    """An idempotency key came again with other files: taking it for a repetition would lose them."""
+
+    code = "key_used_before"
 
 
 class EmptyBatch(InvalidRequest):

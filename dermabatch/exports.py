@@ -23,7 +23,8 @@ CSV_COLUMNS: Final = (
 )
 ISIC_HEADER: Final = ("image", *ISIC_COLUMNS)
 
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+# The last four are wide signs, which spreadsheets in some languages take for the plain ones.
+_FORMULA_STARTS: Final = (*"=+-@\t\r\n", *"＝＋－＠")
 _CLASS_OF_ISIC_COLUMN: Final = {lesion.isic: place for place, lesion in enumerate(LESION_CLASSES)}
 
 

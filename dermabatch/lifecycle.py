@@ -61,6 +61,28 @@ class Queue(StrEnum):
     BULK = "bulk"
 
 
+class ScreeningState(StrEnum):
+    """How far the screening of a source has come."""
+
+    LISTING = "listing"  # its files are listed and taken in
+    CLASSIFYING = "classifying"  # all that it was to take in is in; workers have some of it still
+    COMPLETED = "completed"  # every file listed and every image taken in has its outcome
+    STOPPED = "stopped"  # by a person or by a fault; the next start goes on
+
+
+class ScreenedState(StrEnum):
+    """What a screening has done with one file of a source."""
+
+    LISTED = "listed"  # seen and not settled; found again by the next start if this one is killed
+    TAKEN_IN = "taken_in"  # stored as an image, which has its own state
+    SKIPPED = "skipped"  # its content was taken in before, or it is no file that anybody means
+    RESCORED = (
+        "rescored"  # its content was taken in before and seen by other models only: this one looks, too
+    )
+    REFUSED = "refused"  # not an image we can judge; its row says why
+    UNREADABLE = "unreadable"  # could not be read; tried again by the next screening
+
+
 Moves = Mapping[str, frozenset[str]]
 
 BATCH_MOVES: Final[Moves] = {
@@ -106,6 +128,21 @@ MODEL_MOVES: Final[Moves] = {
     ModelState.ACTIVE: frozenset({ModelState.RETIRED}),
     ModelState.RETIRED: frozenset({ModelState.ACTIVE}),
     ModelState.REJECTED: frozenset({ModelState.CANDIDATE}),  # the gate on other held-out data lets it pass
+}
+
+SCREENING_MOVES: Final[Moves] = {
+    ScreeningState.LISTING: frozenset({ScreeningState.CLASSIFYING, ScreeningState.STOPPED}),
+    ScreeningState.CLASSIFYING: frozenset(
+        {ScreeningState.COMPLETED, ScreeningState.STOPPED, ScreeningState.LISTING}
+    ),
+    ScreeningState.COMPLETED: frozenset(),
+    ScreeningState.STOPPED: frozenset({ScreeningState.LISTING}),
+}
+
+_SETTLED: Final = frozenset(ScreenedState) - {ScreenedState.LISTED}
+SCREENED_MOVES: Final[Moves] = {
+    ScreenedState.LISTED: _SETTLED,
+    **dict.fromkeys(_SETTLED, frozenset({ScreenedState.LISTED})),  # by a later screening
 }
 
 PREDICTED_STATES: Final = (ImageState.CLASSIFIED, ImageState.UNASSESSABLE)

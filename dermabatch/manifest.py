@@ -30,6 +30,10 @@ OUT_OF_DISTRIBUTION: Final = "out_of_distribution.npz"
 REQUIRED_FILES: Final = frozenset(
     {WEIGHTS, OPENVINO_XML, OPENVINO_BIN, CARD, REPORT, GOLDEN, OUT_OF_DISTRIBUTION}
 )
+OPTIONAL_FILES: Final = frozenset({OPENVINO_INT8_XML, OPENVINO_INT8_BIN, REPORT_PAGE})
+
+MOST_MEMBERS: Final = 16
+"""Of an ensemble. Each costs the memory and the time of a network, before anybody compares it with its weights."""
 
 MAX_FILE_BYTES: Final = 512 * 2**20
 """Files are checked in memory. The largest network in sight (EfficientNet-B7 class) has 270 MB of weights."""
@@ -62,6 +66,15 @@ class Network(_Part):
 
     name: str
     parameters: dict[str, bool | int | float | str]
+
+    @model_validator(mode="after")
+    def _is_of_a_size_that_is_served(self) -> Self:
+        classes, members = self.parameters.get("classes", len(CLASSES)), self.parameters.get("members", 1)
+        if classes != len(CLASSES):
+            raise ValueError(f"expected a network for {len(CLASSES)} classes, got {classes}")
+        if not isinstance(members, int) or not 1 <= members <= MOST_MEMBERS:
+            raise ValueError(f"expected at most {MOST_MEMBERS} members, got {members}")
+        return self
 
 
 class Prior(_Part):
@@ -266,8 +279,8 @@ class Manifest(_Part):
             and not {OPENVINO_INT8_XML, OPENVINO_INT8_BIN} <= self.files.keys()
         ):
             raise ValueError("expected the OpenVINO files in int8, which may serve by precisions.int8")
-        if reserved := self.files.keys() & {MANIFEST, SIGNATURE}:
-            raise ValueError(f"expected no record of {sorted(reserved)}: a manifest cannot vouch for itself")
+        if unknown := self.files.keys() - REQUIRED_FILES - OPTIONAL_FILES:
+            raise ValueError(f"expected no file that nobody reads, got {sorted(unknown)}")
         return self
 
     def to_bytes(self) -> bytes:

@@ -4,6 +4,7 @@ The bytes of a model lie in S3 under its digest; PostgreSQL says what it may do.
 person does, and not the one who published.
 """
 
+import hashlib
 import re
 import shutil
 import tempfile
@@ -14,20 +15,30 @@ from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, lazyload
 
 from dermabatch import accounts, audit
-from dermabatch.artifacts import Artifact, read_artifact, sign_manifest, verify_manifest
+from dermabatch.artifacts import (
+    MAX_MANIFEST_BYTES,
+    SIGNATURE_BYTES,
+    Artifact,
+    read_artifact,
+    sign_manifest,
+    verify_manifest,
+)
 from dermabatch.audit import Action, Actor, ActorKind, Details, Event, Outcome
 from dermabatch.database import Sessions
-from dermabatch.errors import ArtifactRefused, Conflict, NotAllowed, NotFound
+from dermabatch.errors import ArtifactRefused, Conflict, NotAllowed, NotFound, ObjectMissing
 from dermabatch.gate import Gate
 from dermabatch.lifecycle import MODEL_MOVES, ModelState, may_move
 from dermabatch.manifest import MANIFEST, SIGNATURE, parse_manifest
 from dermabatch.objects import ObjectStore
 from dermabatch.schema import Activation, Model
 from dermabatch.shipped import SHIPPED_MODEL
+
+log = structlog.get_logger(__name__)
 
 # Any number works; it must only be ours. Activations wait for each other here, so that their ids stand in the
 # order in which they took effect.
@@ -103,7 +114,7 @@ def fetch(
     """A verified copy of a published model on this machine.
 
     Signature and digests are checked before any parser of a model format sees a byte, in the cache as well:
-    a copy that does not verify any more is fetched again.
+    a copy that does not verify any more is reported and fetched again.
 
     Args:
         cache: keeps one folder per digest; each appears whole or not at all.
@@ -125,7 +136,8 @@ def fetch(
     if folder.is_dir():
         try:
             return verified(folder)
-        except ArtifactRefused:
+        except ArtifactRefused as refusal:
+            log.error("model_copy_refused", model=digest, reason=str(refusal), remedy="fetched again")
             shutil.rmtree(folder, ignore_errors=True)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as scratch:
@@ -310,16 +322,33 @@ def _upload(artifact: Artifact, store: ObjectStore, signing_key: bytes) -> bytes
 
 
 def _download(digest: str, store: ObjectStore, folder: Path, *verify_keys: bytes) -> None:
-    manifest_bytes, signature = (store.get(_key(digest, name)) for name in (MANIFEST, SIGNATURE))
+    """Exactly the files of the manifest, of exactly its lengths: whoever can write there cannot fill memory or disk."""
+    stored = {info.key.removeprefix(_key(digest, "")): info.size for info in store.list(_key(digest, ""))}
+    if not stored:
+        raise ObjectMissing(f"The storage holds no model {digest}")
+
+    def read(name: str, *, at_most: int) -> bytes:
+        size = stored.get(name, 0)
+        if not 0 < size <= at_most:
+            raise ArtifactRefused(f"Expected 1 to {at_most} bytes of {name}. Received: {size}")
+        return store.get_range(_key(digest, name), 0, size)
+
+    manifest_bytes = read(MANIFEST, at_most=MAX_MANIFEST_BYTES)
+    if (received := hashlib.sha256(manifest_bytes).hexdigest()) != digest:
+        raise ArtifactRefused(f"Expected the model {digest}. Received: {received}")
+    signature = read(SIGNATURE, at_most=SIGNATURE_BYTES)
     # Checked before it is parsed: the names in it become paths below `folder`.
     verify_manifest(manifest_bytes, signature, *verify_keys)
+    files = parse_manifest(manifest_bytes).files
+    if odd := stored.keys() ^ {MANIFEST, SIGNATURE, *files}:
+        raise ArtifactRefused(f"Expected the files of the manifest and no other. Not so: {sorted(odd)[:5]}")
     folder.mkdir()
     (folder / MANIFEST).write_bytes(manifest_bytes)
     (folder / SIGNATURE).write_bytes(signature)
-    for name in parse_manifest(manifest_bytes).files:
+    for name, file in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(store.get(_key(digest, name)))
+        path.write_bytes(read(name, at_most=file.bytes))
 
 
 def _key(digest: str, name: str) -> str:

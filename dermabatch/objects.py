@@ -14,6 +14,7 @@ from dermabatch.errors import ObjectExists, ObjectMissing, ObjectStoreUnavailabl
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
+    from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import PutObjectRequestTypeDef
 
     from dermabatch.settings import RegistrySettings
@@ -83,29 +84,8 @@ class S3ObjectStore:
     def __init__(
         self, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str = "us-east-1"
     ) -> None:
-        # Heavy (0.2 s), and many commands never touch storage.
-        import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
-
         self._bucket = bucket
-        self._client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=endpoint,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            region_name=region,
-            config=Config(
-                # SeaweedFS refuses presigned URLs of the older version.
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                connect_timeout=CONNECT_SECONDS,
-                read_timeout=READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                max_pool_connections=CONNECTIONS,
-                # A hospital's proxy knows nothing of this machine's loopback interface.
-                proxies={} if urlsplit(endpoint).hostname in {"127.0.0.1", "localhost", "::1"} else None,
-            ),
-        )
+        self._client = s3_client(endpoint, access_key, secret_key, region)
 
     @classmethod
     def from_settings(cls, settings: "RegistrySettings") -> "S3ObjectStore":
@@ -120,7 +100,7 @@ class S3ObjectStore:
 
     def ensure_bucket(self) -> None:
         """Make the bucket if it is not there."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - see __init__
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - see s3_client
 
         with _translated("make bucket", self._bucket):
             try:
@@ -172,10 +152,36 @@ class S3ObjectStore:
         return True
 
 
+def s3_client(endpoint: str, access_key: str, secret_key: str, region: str) -> "S3Client":
+    """boto3's client of one server, which gives up in time. Thread-safe."""
+    # Heavy (0.2 s), and many commands never touch storage.
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=region,
+        config=Config(
+            # SeaweedFS refuses presigned URLs of the older version.
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            max_pool_connections=CONNECTIONS,
+            # A hospital's proxy knows nothing of this machine's loopback interface.
+            proxies={} if urlsplit(endpoint).hostname in {"127.0.0.1", "localhost", "::1"} else None,
+        ),
+    )
+
+
 @contextmanager
 def _translated(action: str, key: str) -> Iterator[None]:
     """Turns what boto3 raises into this system's errors; the messages name the key, never a credential."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see S3ObjectStore.__init__
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see s3_client
 
     try:
         yield

@@ -6,7 +6,6 @@ is taken to show something else. Why this score and no other, with figures: docs
 """
 
 import io
-import zipfile
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from dermabatch.artifacts import Artifact
 from dermabatch.errors import ArtifactRefused
 from dermabatch.manifest import OUT_OF_DISTRIBUTION
+from dermabatch.npz import read_arrays
 
 Embedding = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -62,13 +62,8 @@ class Detector:
         Raises:
             ArtifactRefused: it is something else.
         """
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                mean, directions = arrays["mean"], arrays["directions"]
-        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ArtifactRefused(
-                f"Expected the arrays mean and directions in {OUT_OF_DISTRIBUTION}. Received: {error}"
-            ) from None
+        arrays = read_arrays(content, of=OUT_OF_DISTRIBUTION, names=("mean", "directions"))
+        mean, directions = arrays["mean"], arrays["directions"]
         fits = mean.ndim == 1 and directions.ndim == 2 and len(directions) == len(mean)
         if not fits or {mean.dtype, directions.dtype} != {np.dtype(np.float32)}:
             raise ArtifactRefused(

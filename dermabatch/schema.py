@@ -39,7 +39,7 @@ class Base(DeclarativeBase):
     }
 
 
-def _one_of(values: type[StrEnum]) -> sa.Enum:
+def one_of(values: type[StrEnum]) -> sa.Enum:
     """Text with a CHECK. A native enum cannot lose a value again, and the names in the code are its values."""
     return sa.Enum(
         values,
@@ -195,8 +195,8 @@ class Batch(Base):
     id: Mapped[Id]
     department_id: Mapped[DepartmentId]
     submitted_by: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
-    queue: Mapped[Queue] = mapped_column(_one_of(Queue))
-    state: Mapped[BatchState] = mapped_column(_one_of(BatchState))
+    queue: Mapped[Queue] = mapped_column(one_of(Queue))
+    state: Mapped[BatchState] = mapped_column(one_of(BatchState))
     received: Mapped[int] = mapped_column(server_default="0")
     """Files the stream brought, counted by the stream itself and not from rows."""
     wrapped_key: Mapped[bytes]
@@ -229,7 +229,7 @@ class Pack(Base):
     department_id: Mapped[DepartmentId]
     batch_id: Mapped[UUID] = mapped_column(ForeignKey("batches.id"))
     ordinal: Mapped[int]
-    state: Mapped[PackState] = mapped_column(_one_of(PackState))
+    state: Mapped[PackState] = mapped_column(one_of(PackState))
     object_key: Mapped[str] = mapped_column(unique=True)
     sha256: Mapped[Digest]
     size_bytes: Mapped[int] = mapped_column(sa.BigInteger)
@@ -253,7 +253,7 @@ class Model(Base):
 
     digest: Mapped[Digest] = mapped_column(primary_key=True)
     name: Mapped[str]
-    state: Mapped[ModelState] = mapped_column(_one_of(ModelState))
+    state: Mapped[ModelState] = mapped_column(one_of(ModelState))
     manifest: Mapped[dict[str, Any]] = mapped_column(JSONB)
     signature: Mapped[bytes]
     published_by: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
@@ -310,6 +310,14 @@ class Chunk(Base):
             name="worked_on_with_one_model",
         ),
         CheckConstraint("(state = 'done') = (finished_at IS NOT NULL)", name="done_has_time"),
+        CheckConstraint("NOT rescoring OR wanted_model IS NOT NULL", name="rescored_by_a_named_model"),
+        Index(
+            "uq_chunks_rescored_once",
+            "pack_id",
+            "wanted_model",
+            unique=True,
+            postgresql_where=text("rescoring AND state IN ('ready', 'running')"),
+        ),
         Index("ix_chunks_ready", "queue", "id", postgresql_where=text("state = 'ready'")),
         Index("ix_chunks_running", "lease_until", postgresql_where=text("state = 'running'")),
         Index("ix_chunks_batch_id_state", "batch_id", "state"),
@@ -319,8 +327,8 @@ class Chunk(Base):
     department_id: Mapped[DepartmentId]
     batch_id: Mapped[UUID] = mapped_column(ForeignKey("batches.id"))
     pack_id: Mapped[UUID] = mapped_column(ForeignKey("packs.id"), index=True)
-    queue: Mapped[Queue] = mapped_column(_one_of(Queue))
-    state: Mapped[ChunkState] = mapped_column(_one_of(ChunkState))
+    queue: Mapped[Queue] = mapped_column(one_of(Queue))
+    state: Mapped[ChunkState] = mapped_column(one_of(ChunkState))
     lease_no: Mapped[int] = mapped_column(server_default="0")
     """Raised by every claim and by cancelling: whoever holds an older number may record nothing."""
     lease_until: Mapped[datetime | None]
@@ -333,6 +341,10 @@ class Chunk(Base):
     late_writes: Mapped[int] = mapped_column(server_default="0")
     """Attempts of former holders to record; each changed nothing else."""
     model_digest: Mapped[Digest | None] = mapped_column(ForeignKey("models.digest"))
+    wanted_model: Mapped[Digest | None] = mapped_column(ForeignKey("models.digest"))
+    """Whom the claim pins; None takes the model that is active then."""
+    rescoring: Mapped[bool] = mapped_column(server_default=sa.false())
+    """Shows images that have their outcome to another model. It adds predictions and changes no outcome."""
     created_at: Mapped[CreatedAt]
     finished_at: Mapped[datetime | None]
 
@@ -371,6 +383,7 @@ class Image(Base):
             postgresql_where=text("pack_id IS NOT NULL"),
         ),
         Index("ix_images_batch_id_state", "batch_id", "state"),
+        Index("ix_images_content", "department_id", "sha256", postgresql_where=text("pack_id IS NOT NULL")),
     )
 
     id: Mapped[Id]
@@ -378,7 +391,7 @@ class Image(Base):
     batch_id: Mapped[UUID] = mapped_column(ForeignKey("batches.id"))
     ordinal: Mapped[int]
     """Place in the upload, from 0."""
-    state: Mapped[ImageState] = mapped_column(_one_of(ImageState))
+    state: Mapped[ImageState] = mapped_column(one_of(ImageState))
     reason_code: Mapped[str | None]
     reason: Mapped[str | None]
     """For a nurse; holds no file name."""
@@ -439,7 +452,7 @@ class Prediction(Base):
     predicted_class: Mapped[str]
     malignant_probability: Mapped[float] = mapped_column(sa.Double)
     conformal_set: Mapped[list[str]] = mapped_column(ARRAY(sa.Text))
-    triage: Mapped[Triage] = mapped_column(_one_of(Triage))
+    triage: Mapped[Triage] = mapped_column(one_of(Triage))
     triage_reason: Mapped[str]
     quality: Mapped[dict[str, Any]] = mapped_column(JSONB)
     """`flags`, and the measurements behind them (`dermabatch.imaging.quality`)."""

@@ -6,11 +6,14 @@ Each is an environment variable with the prefix `DERMABATCH_`, or a file of the 
 
 import base64
 import binascii
+from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from dermabatch.errors import ConfigurationError
 
@@ -27,6 +30,58 @@ def _decoded(value: object) -> object:
 
 
 KeyBytes = Annotated[bytes, BeforeValidator(_decoded), Field(min_length=32, max_length=32)]
+
+
+def _known_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"expected a time zone such as Europe/Vienna, received {name}") from error
+    return name
+
+
+def _cron(text: str) -> str:
+    try:
+        CronSim(text, datetime(2000, 1, 1))  # noqa: DTZ001 - wall time; only its grammar is looked at
+    except CronSimError as error:
+        raise ValueError(
+            f"expected five fields as cron has them, such as: 0 22 * * *, received {text}"
+        ) from error
+    return text
+
+
+def _on_the_wall(moment: time) -> time:
+    if moment.tzinfo is not None:
+        raise ValueError("expected a time on the hospital's clock without a zone, such as 06:00")
+    return moment
+
+
+TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
+
+
+class NightRun(BaseModel):
+    """One entry of DERMABATCH_NIGHT_RUNS."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    source: str
+    """As `dermabatch screen` takes it."""
+    cron: Annotated[str, AfterValidator(_cron)]
+    """In the hospital's time zone."""
+    deadline: Annotated[time, AfterValidator(_on_the_wall)] | None = None
+    """On the hospital's clock, the first after the start: by then everything is to be classified."""
+    budget: Annotated[int, Field(gt=0)] | None = None
+    """Images that one night takes in at most."""
+    department: str | None = None
+    """By name; the oldest if not given."""
+
+
+def _named_once(runs: tuple[NightRun, ...]) -> tuple[NightRun, ...]:
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError("expected a name of its own for each night run")
+    return runs
 
 
 class RegistrySettings(BaseSettings):
@@ -112,14 +167,42 @@ class Settings(RegistrySettings):
         default=Path("/var/cache/dermabatch/models"), description="where verified artifacts are kept"
     )
 
+    trial: bool = Field(
+        default=False,
+        description="not a hospital's but a trial on one machine: excuses what `dermabatch.production` refuses",
+    )
+
+    # Screening
+    time_zone: TimeZone = Field(default="UTC", description="of the hospital, such as Europe/Vienna")
+    night_runs: Annotated[tuple[NightRun, ...], AfterValidator(_named_once)] = Field(
+        default=(), description="what `scheduler --nights` screens, and when, as a JSON list"
+    )
+    source_s3_endpoint: str | None = Field(
+        default=None, description="storage of s3:// sources; this installation's own if not given"
+    )
+    source_s3_access_key: SecretStr | None = None
+    source_s3_secret_key: SecretStr | None = None
+    source_token: SecretStr | None = Field(default=None, description="bearer token for a DICOMweb source")
+
+    # Alerts
+    alert_webhook: SecretStr | None = Field(default=None, description="gets alerts as JSON by POST")
+    alert_smtp: SecretStr | None = Field(
+        default=None, description="smtp://USER:PASSWORD@HOST:587 or smtps://...; sends alerts by e-mail"
+    )
+    alert_from: str = Field(default="dermabatch@localhost", description="sender of these e-mails")
+    alert_to: tuple[str, ...] = Field(default=(), description="who gets them, as a JSON list")
+
     # Audit
     checkpoint_seconds: float = Field(default=60, gt=0, description="how often the chain is signed into S3")
 
     # Portal
     insecure_cookies: bool = Field(
-        default=False, description="allow cookies over plain HTTP: loopback demos only"
+        default=False, description="allow cookies over plain HTTP: only in a trial, on loopback"
     )
     trusted_proxies: int = Field(default=0, ge=0, description="reverse proxies in front of the portal")
+    trusted_hosts: tuple[str, ...] = Field(
+        default=(), description="names under which people reach the portal, as a JSON list; any if not given"
+    )
     session_hours: float = Field(default=12, gt=0, description="the longest stay in the portal")
     session_idle_minutes: float = Field(
         default=60, gt=0, description="a stay in which nobody does anything ends after this"
@@ -157,3 +240,6 @@ def _loaded(kind: type[_Kind]) -> _Kind:
         raise ConfigurationError(
             f"The settings are not complete: {problems}. docs/operators.md lists every setting."
         ) from None
+    except SettingsError as error:
+        # Its cause would quote the value, which may be a secret.
+        raise ConfigurationError(f"Expected JSON: {error}. docs/operators.md lists every setting.") from None

@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import context
 
-import dermabatch.audit.tables  # noqa: F401 - they too belong to the metadata
+import dermabatch.audit.tables
+import dermabatch.screening.tables  # noqa: F401 - they too belong to the metadata
 from dermabatch.schema import Base
 
 # Any number works; it must only be ours. Two `migrate` jobs of one deployment wait for each other here.

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -99,8 +99,15 @@ def migrated_template(services: EmbeddedServices) -> str:
 @pytest.fixture
 def database(services: EmbeddedServices, migrated_template: str) -> Iterator[Database]:
     """A copy of the migrated template."""
+    with copied(services, migrated_template) as copy:
+        yield copy
+
+
+@contextmanager
+def copied(services: EmbeddedServices, template: str) -> Iterator[Database]:
+    """A copy of a database, for as long as the block lasts."""
     name = f"test_{uuid4().hex}"
-    _as_superuser(services, f"CREATE DATABASE {name} TEMPLATE {migrated_template} OWNER {OWNER}")
+    _as_superuser(services, f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}")
     copy = Database(services, name)
     yield copy
     copy.close()

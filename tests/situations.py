@@ -9,6 +9,7 @@ from uuid import UUID
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from dermabatch import accounts
 from dermabatch.accounts import ADMINISTRATOR, STAFF
@@ -162,8 +163,8 @@ class Hospital:
 
 
 @cache
-def _password_hash() -> str:
-    """Slow on purpose, so that once must do for all tests."""
+def password_hash() -> str:
+    """Of `PASSWORD`. Slow on purpose, so that once must do for all tests."""
     return accounts.hash_password(PASSWORD, salt=SALT)
 
 
@@ -180,7 +181,7 @@ def open_hospital(sessions: Sessions) -> Hospital:
             user = User(
                 email=email,
                 name=email.partition("@")[0].capitalize(),
-                password=_password_hash(),
+                password=password_hash(),
                 department=department,
                 roles=[roles[role]],
             )
@@ -288,7 +289,7 @@ def batch_with_results(
         for image, file in zip(images, files, strict=True):
             if file.triage is not None:
                 session.add(image)
-                _predict(session, image, file, digest)
+                predict(session, image, file, digest)
     return batch_id
 
 
@@ -333,7 +334,8 @@ def _image(session, keyring: KeyRing, batch: Batch, chunk_id: UUID, place: int, 
     )
 
 
-def _predict(session, image: Image, file: File, digest: str) -> None:
+def predict(session: Session, image: Image, file: File, digest: str) -> None:
+    """What a worker would record of an image that it classified like this file."""
     prediction = Prediction(
         id=new_id(),
         department_id=image.department_id,

@@ -1,22 +1,24 @@
-"""Who may see what: a guard in front of each blueprint, and the department's window on the database."""
+"""Who asks with a browser: whether they may pass, and the windows on the database through which views look."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from flask import Blueprint, make_response, redirect, request, url_for
+from flask import make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
+from dermabatch.accounts import second_factor
+from dermabatch.accounts.tables import WebSession
 from dermabatch.audit import Action, Outcome
 from dermabatch.errors import NotAllowed
 from webui.audited import note
 from webui.people import Person
+from webui.policy import People
 from webui.portal import portal
-from webui.signing_in import signed_in_person
+from webui.signing_in import signed_in_person, stay
 
 
 def person() -> Person:
-    """Who asks; for views behind `only_for`."""
+    """Who asks; for views that the policy opens to `People`."""
     asker = signed_in_person()
     assert asker is not None
     return asker
@@ -32,27 +34,32 @@ def auditor_session() -> AbstractContextManager[Session]:
     return portal().sessions.begin(department=person().department_id, auditor=True)
 
 
-def only_for(blueprint: Blueprint, *roles: str) -> None:
-    """Let people with one of these roles into a blueprint; without roles, everybody who has signed in."""
-    blueprint.before_request(guard(*roles))
+def check_person(rule: People) -> ResponseReturnValue | None:
+    """None for who may pass; an answer that asks to sign in for who is unknown.
+
+    Raises:
+        NotAllowed: the person has none of the roles.
+    """
+    found = stay()
+    if rule.enrolling and found is not None and not found.complete:
+        return _ask_for_the_code_that_there_is(found)
+    asker = signed_in_person()
+    if asker is None:
+        return _ask_to_sign_in()
+    if rule.roles and not any(asker.has_role(role) for role in rule.roles):
+        _note_refusal(asker)
+        raise NotAllowed(
+            f"This is for the role {' or '.join(rule.roles)}, which you do not have."
+            " An administrator can give it to you."
+        )
+    return None
 
 
-def guard(*roles: str) -> Callable[[], ResponseReturnValue | None]:
-    """A check to run before a view: asks the unknown to sign in and refuses who lacks every one of the roles."""
-
-    def check() -> ResponseReturnValue | None:
-        asker = signed_in_person()
-        if asker is None:
-            return _ask_to_sign_in()
-        if roles and not any(asker.has_role(role) for role in roles):
-            _note_refusal(asker)
-            raise NotAllowed(
-                f"This is for the role {' or '.join(roles)}, which you do not have."
-                " An administrator can give it to you."
-            )
-        return None
-
-    return check
+def _ask_for_the_code_that_there_is(half_way: WebSession) -> ResponseReturnValue | None:
+    """Who has a second factor already cannot sign in by setting up another one."""
+    with portal().sessions.begin() as session:
+        enrolled = second_factor.is_enrolled(session, half_way.user_id)
+    return redirect(url_for("sign_in.code", next=request.args.get("next"))) if enrolled else None
 
 
 def _ask_to_sign_in() -> ResponseReturnValue:

@@ -10,11 +10,12 @@ from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.queue import WakeUp
 from dermabatch.settings import Settings
 from dermabatch.subjects import KeyRing
-from webui import errors, presenting, security, signing_in, tracing
+from webui import audited, errors, fruitless, guard, presenting, security, signing_in, tracing
 from webui.api import register_api
 from webui.pages import register_pages
 from webui.portal import Portal
 from webui.spool import SpoolingRequest
+from webui.turns import Turns
 
 _DECODERS = 2
 """Pictures that may be rendered at the same time; each holds a process of 72 MB."""
@@ -48,20 +49,24 @@ def create_app(
         keyring=KeyRing(settings.master_key),
         wake_up=wake_up or WakeUp(settings),
         decoders=decoders or DecoderPool(_DECODERS),
+        upload_turns=Turns(),
         derived_object=lru_cache(maxsize=_DERIVED_OBJECTS)(store.get),
     )
     app = Flask("webui")
     app.request_class = SpoolingRequest
     collaborators.install(app)
 
-    # The order is that of the checks before a view: number the request, know the person, then judge.
-    tracing.install(app, trusted_proxies=settings.trusted_proxies)
     security.configure(app, settings)
     signing_in.install(app, settings, collaborators.keyring)
     register_pages(app)
-    security.install(app, settings)
-    presenting.install(app)
     register_api(app)
+    # The order is that of the checks before a view: number the request, hold floods back, then judge who asks.
+    tracing.install(app, trusted_proxies=settings.trusted_proxies)
+    security.install(app, settings)
+    guard.install(app)
+    audited.install(collaborators.sessions)
+    fruitless.install(app)
+    presenting.install(app)
     errors.install(app)
     return app
 

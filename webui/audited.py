@@ -2,12 +2,28 @@
 
 from uuid import UUID
 
-from flask import request
+from flask import g, has_request_context, request
 from sqlalchemy.orm import Session
 
-from dermabatch.audit import Action, Actor, ActorKind, Details, Event, Outcome, append
+from dermabatch.audit import Action, Actor, ActorKind, Details, Event, Outcome, append, tell_of_commits
+from dermabatch.database import Sessions
 from webui.people import Person
 from webui.tracing import request_id
+
+
+def install(sessions: Sessions) -> None:
+    """Remember of each request whether the trail has it."""
+    tell_of_commits(sessions, _remember)
+
+
+def is_in_the_trail() -> bool:
+    """Whether the present request has left an event."""
+    return "is_in_the_trail" in g
+
+
+def _remember(_events: int) -> None:
+    if has_request_context():
+        g.is_in_the_trail = True
 
 
 def actor_of(person: Person | None) -> Actor:

@@ -5,7 +5,7 @@ from math import ceil
 from typing import Any, Final
 
 import structlog
-from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -14,18 +14,21 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from dermabatch.errors import (
     ArtifactRefused,
     Conflict,
+    DatabaseUnavailable,
     DermabatchError,
     ErasedSubject,
     ImageRejected,
     InvalidRequest,
+    KeyUsedBefore,
     NotAllowed,
     NotFound,
     ObjectMissing,
     QuotaExceeded,
     ServiceUnavailable,
     SignInRefused,
-    TooManyGuesses,
+    TryLater,
 )
+from dermabatch.observability import kind_of
 from webui.tracing import request_id
 
 log = structlog.get_logger(__name__)
@@ -38,8 +41,9 @@ _STATUS: Final[dict[type[DermabatchError], int]] = {
     QuotaExceeded: 413,
     InvalidRequest: 400,
     SignInRefused: 400,
-    TooManyGuesses: 429,
+    TryLater: 429,
     ImageRejected: 422,
+    KeyUsedBefore: 422,
     ArtifactRefused: 422,
     ObjectMissing: 500,
     ServiceUnavailable: 503,
@@ -95,6 +99,7 @@ def problem(status: int, code: str, message: str) -> Response:
         code: stable and for programs, as in `dermabatch.errors`.
         message: one or two sentences for a person; holds no detail of an unexpected error.
     """
+    g.code_of_problem = code
     title = _TITLES.get(status, _OWN_FAULT if status >= 500 else _TITLES[400])
     if _for_a_program():
         answer = jsonify(
@@ -111,6 +116,12 @@ def problem(status: int, code: str, message: str) -> Response:
     return answer
 
 
+def code_of_problem() -> str | None:
+    """The code in the answer to the present request; None where it is none of an error."""
+    found: str | None = g.get("code_of_problem")
+    return found
+
+
 def _for_a_program() -> bool:
     if request.path.startswith("/api/"):
         return True
@@ -125,7 +136,7 @@ def _expected(error: DermabatchError) -> Response:
         # What a service said of itself is for the log.
         return problem(status, error.code, _ADVICE[503 if status == 503 else 500])
     answer = problem(status, error.code, str(error))
-    if isinstance(error, TooManyGuesses):
+    if isinstance(error, TryLater):
         answer.headers["Retry-After"] = str(ceil(error.wait.total_seconds()))
     return answer
 
@@ -167,10 +178,11 @@ def _wrong_fields(messages: Any, *path: str) -> Iterator[str]:
 
 
 def _database_away(error: Exception) -> Response:
-    log.error("database_away", error=str(error))
-    return problem(503, ServiceUnavailable.code, _ADVICE[503])
+    log.error("database_away", error=kind_of(error))
+    return problem(503, DatabaseUnavailable.code, _ADVICE[503])
 
 
 def _unexpected(error: Exception) -> Response:
-    log.exception("request_broke", error_type=type(error).__name__)
+    # The formatter of the log leaves out what the error says: PostgreSQL, for one, quotes rows.
+    log.exception("request_broke", error=kind_of(error))
     return problem(500, "internal", _ADVICE[500])

@@ -12,6 +12,7 @@ from dermabatch.objects import ObjectStore
 from dermabatch.queue import WakeUp
 from dermabatch.settings import Settings
 from dermabatch.subjects import KeyRing
+from webui.turns import Turns
 
 _EXTENSION = "dermabatch"
 
@@ -26,6 +27,7 @@ class Portal:
     keyring: KeyRing
     wake_up: WakeUp
     decoders: DecoderPool
+    upload_turns: Turns
     derived_object: Callable[[str], bytes]
     """Reads an object of thumbnails and saliency grids from the storage; the last ones are kept.
 

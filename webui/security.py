@@ -1,6 +1,9 @@
 """What every answer and every request must have: headers, cookies, CSRF tokens, rate limits."""
 
+import time
 from datetime import timedelta
+from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from flask import Flask, Response, request
@@ -11,8 +14,9 @@ from flask_wtf import CSRFProtect
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.sansio.utils import host_is_trusted
 
-from dermabatch.errors import ConfigurationError
+from dermabatch.errors import ConfigurationError, InvalidRequest
 from dermabatch.settings import Settings
 from webui.signing_in import signed_in_person
 
@@ -27,9 +31,6 @@ CONTENT_SECURITY_POLICY = {
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
 }
-
-PICTURE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
-"""For image bytes: even if a browser took one for a document, it could do nothing."""
 
 _PERMISSIONS = ", ".join(
     f"{feature}=()" for feature in ("camera", "microphone", "geolocation", "browsing-topics")
@@ -73,14 +74,22 @@ def configure(app: Flask, settings: Settings) -> None:
         RATELIMIT_STORAGE_OPTIONS=_storage_options(),
         # Without Redis each process counts for itself: the portal goes on, somewhat more leniently.
         RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=True,
-        RATELIMIT_HEADERS_ENABLED=True,
     )
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Put the guards in front of every view."""
+    """Protect every answer, refuse names that are not ours, and hold floods back."""
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+
+    ours = [name.lower() for name in settings.trusted_hosts]
+
+    @app.before_request
+    def refuse_other_names() -> None:
+        # A load balancer that looks for a sign of life knows no name.
+        if request.endpoint != "frame.health" and not host_is_trusted(request.host.lower(), ours):
+            raise InvalidRequest("Expected a name of this portal in the header Host. Received: another one.")
+
     secure = not settings.insecure_cookies
     talisman.init_app(
         app,
@@ -93,15 +102,22 @@ def install(app: Flask, settings: Settings) -> None:
         permissions_policy=_PERMISSIONS,
     )
     app.after_request(_leave_nothing_behind)
-    # Before the check for a token, which reads the whole body.
+    app.after_request(_tell_how_long_to_wait)
     limiter.init_app(app)
-    csrf.init_app(app)
 
 
 def _leave_nothing_behind(answer: Response) -> Response:
     """On a ward's computer the next person presses Back: no page of a patient stays in the browser."""
     if request.endpoint != "static" and "Cache-Control" not in answer.headers:
         answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _tell_how_long_to_wait(answer: Response) -> Response:
+    limit = limiter.current_limit
+    if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS and limit is not None and limit.breached:
+        # Flask-Limiter itself would round down: whoever came back then would be refused once more.
+        answer.headers["Retry-After"] = str(max(1, ceil(limit.reset_at - time.time())))
     return answer
 
 

@@ -36,6 +36,7 @@ ACTION_WORDS: Final[Mapping[str, str]] = {
     Action.SECOND_FACTOR_RECOVERY_CODES: "Made recovery codes",
     Action.SECOND_FACTOR_REMOVED: "Removed a second factor",
     Action.BATCH_UPLOAD: "Handed in a batch",
+    Action.PACK_STORED: "Stored images of an upload",
     Action.BATCH_VIEW: "Looked at results",
     Action.BATCH_CANCEL: "Cancelled a batch",
     Action.BATCH_RETRY: "Tried failed images again",
@@ -44,6 +45,9 @@ ACTION_WORDS: Final[Mapping[str, str]] = {
     Action.IMAGE_VIEW: "Looked at an image",
     Action.CHUNK_CLASSIFIED: "Classified images",
     Action.SUBJECT_ERASED: "Erased a patient",
+    Action.SCREENING_STARTED: "Started a screening",
+    Action.SCREENING_ENDED: "Ended a screening",
+    Action.SCREENING_STOPPED: "Stopped a screening",
     Action.MODEL_PUBLISHED: "Published a model",
     Action.MODEL_JUDGED: "Put a model through its gate",
     Action.MODEL_ACTIVATED: "Activated a model",
@@ -57,11 +61,13 @@ ACTION_WORDS: Final[Mapping[str, str]] = {
     Action.AUDIT_KEY_REPLACED: "Replaced the signing key",
     Action.AUDIT_RESTORE_ACCEPTED: "Accepted a restore",
     Action.DEPARTMENT_CREATED: "Added a department",
+    Action.USER_VIEW: "Looked at users",
     Action.USER_CREATED: "Added a user",
     Action.USER_CHANGED: "Changed a user",
     Action.TOKEN_CREATED: "Made a token",
     Action.TOKEN_REVOKED: "Revoked a token",
     Action.ACCESS_REFUSED: "Access refused",
+    Action.REQUEST_FAILED: "Asked in vain",
 }
 
 

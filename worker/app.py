@@ -20,6 +20,7 @@ from dermabatch.imaging.sandbox import DecoderPool
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.observability import configure_logging
 from dermabatch.out_of_distribution import read_detector
+from dermabatch.production import require_production
 from dermabatch.queue import create_app
 from dermabatch.settings import Settings, load_settings
 from dermabatch.subjects import KeyRing
@@ -42,6 +43,7 @@ def main() -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     actor = Actor(id=None, kind=ActorKind.SERVICE, source=f"worker {name}")
     sessions = connect(settings.database_url.get_secret_value(), pool_size=settings.worker_slots + 2)
+    require_production(settings, sessions)
     require_durability(sessions)
     store = S3ObjectStore.from_settings(settings)
     stopping = Event()

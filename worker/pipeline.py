@@ -1,6 +1,7 @@
 """One chunk, from its claim to its record. No transaction is open while images are fetched, decoded and classified."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from threading import Event
 from uuid import UUID
 
@@ -92,13 +93,15 @@ class Pipeline:
                 model_digest=model.digest,
                 allow_bulk=allow_bulk,
                 lease_seconds=self._lease_seconds,
+                unservable=self._serving.unservable(),
             )
 
-    def _work_on(self, claim: ledger.Claim, model: ServedModel) -> None:
+    def _work_on(self, claim: ledger.Claim, active: ServedModel) -> None:
         """Whatever happens, the chunk is recorded, given back, or left to lapse: it is never just dropped."""
         try:
-            pictures, erased = open_pictures(claim, store=self._store, keyring=self._keyring)
-            self._record(claim, model, erased | self._classify(claim, pictures, model))
+            with self._model_for(claim, active) as model:
+                pictures, erased = open_pictures(claim, store=self._store, keyring=self._keyring)
+                self._record(claim, model, erased | self._classify(claim, pictures, model))
         except LeaseLost:
             self._withdraw(claim)
         except ServiceUnavailable:
@@ -110,6 +113,12 @@ class Pipeline:
         except Exception:
             self._let_lapse(claim)
             raise
+
+    def _model_for(self, claim: ledger.Claim, active: ServedModel) -> AbstractContextManager[ServedModel]:
+        # The active one is in our hands, also if another slot has meanwhile switched to its successor.
+        if claim.model_digest == active.digest:
+            return nullcontext(active)
+        return self._serving.wanted(claim.model_digest)
 
     def _classify(
         self, claim: ledger.Claim, pictures: Sequence[Picture], model: ServedModel

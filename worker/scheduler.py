@@ -1,5 +1,5 @@
 """The scheduler: finds work left behind, wakes workers, erases again whom a restored backup brought back, chains and
-signs the audit trail.
+signs the audit trail, watches the night runs.
 
 Any number may run: sweeping is idempotent and skips locked rows, and one chainer at a time holds an advisory lock.
 """
@@ -15,6 +15,7 @@ from threading import Event
 import structlog
 
 from dermabatch import ledger
+from dermabatch.alerts import channels_of
 from dermabatch.audit import Actor, ActorKind, Chainer
 from dermabatch.database import Sessions, connect
 from dermabatch.durability import require_durability
@@ -23,7 +24,9 @@ from dermabatch.errors import ConfigurationError, DermabatchError, ServiceUnavai
 from dermabatch.intake import collect_orphans
 from dermabatch.objects import ObjectStore, S3ObjectStore
 from dermabatch.observability import configure_logging
+from dermabatch.production import require_production
 from dermabatch.queue import WakeUp
+from dermabatch.screening.watching import NightWatch
 from dermabatch.settings import Settings, load_settings
 from dermabatch.subjects import KeyRing
 
@@ -71,7 +74,7 @@ class Sweeper:
 
 
 def run(settings: Settings, stop: Event) -> None:
-    """Sweep and chain until told to stop.
+    """Sweep, chain and watch until told to stop.
 
     Raises:
         ConfigurationError: what signs or chains the trail is not set.
@@ -95,15 +98,23 @@ def run(settings: Settings, stop: Event) -> None:
         WakeUp(settings),
         KeyRing(settings.master_key),
     )
-    with ThreadPoolExecutor(1, thread_name_prefix="chainer") as threads:
-        chaining = threads.submit(chainer.run, stop)
-        # Half a scheduler would go unnoticed: if either part ends, both end, and the supervisor starts both again.
-        chaining.add_done_callback(lambda _: stop.set())
+    watch = NightWatch(
+        settings.night_runs,
+        time_zone=settings.time_zone,
+        sessions=sweeper.sessions,
+        channels=channels_of(settings),
+    )
+    with ThreadPoolExecutor(2, thread_name_prefix="beside the sweeper") as threads:
+        beside = [threads.submit(part.run, stop) for part in (chainer, watch)]
+        for part in beside:
+            # Half a scheduler would go unnoticed: if one part ends, all end, and the supervisor starts them again.
+            part.add_done_callback(lambda _: stop.set())
         try:
             _sweep_until(stop, sweeper, settings.sweep_seconds)
         finally:
             stop.set()
-    chaining.result()
+    for part in beside:
+        part.result()
 
 
 def _sweep_until(stop: Event, sweeper: Sweeper, every_seconds: float) -> None:
@@ -118,6 +129,7 @@ def main() -> None:
     settings = load_settings()
     configure_logging(settings)
     with closing(connect(settings.database_url.get_secret_value())) as sessions:
+        require_production(settings, sessions)
         require_durability(sessions)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

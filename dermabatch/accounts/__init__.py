@@ -3,7 +3,7 @@
 Every function that takes a session works inside the caller's transaction and leaves its audit event there.
 """
 
-from dermabatch.accounts.bootstrap import INSTALLER, TRAINER, bootstrap
+from dermabatch.accounts.bootstrap import INSTALLER, NIGHT_RUN, TRAINER, bootstrap
 from dermabatch.accounts.departments import create_department, find_department
 from dermabatch.accounts.guessing import GuessLimit
 from dermabatch.accounts.passwords import MIN_PASSWORD_LENGTH, hash_password
@@ -54,6 +54,7 @@ __all__ = [
     "ADMINISTRATOR",
     "INSTALLER",
     "MIN_PASSWORD_LENGTH",
+    "NIGHT_RUN",
     "ROLES",
     "ROLES_FOR_SCOPE",
     "STAFF",

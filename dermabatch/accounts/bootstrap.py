@@ -18,9 +18,12 @@ INSTALLER: Final = "installer@service.invalid"
 TRAINER: Final = "trainer@service.invalid"
 """The service principal that publishes what the training job has made. It activates nothing."""
 
+NIGHT_RUN: Final = "night-run@service.invalid"
+"""The service principal in whose name scheduled screenings take images in, for the department of their schedule."""
+
 DEFAULT_DEPARTMENT: Final = "Dermatology"
 
-_SERVICES: Final = {INSTALLER: "Installer", TRAINER: "Training job"}
+_SERVICES: Final = {INSTALLER: "Installer", TRAINER: "Training job", NIGHT_RUN: "Night run"}
 
 # Any number works; it must only be ours.
 _BOOTSTRAP_LOCK: Final = 7_261_532_914

@@ -93,7 +93,7 @@ def sign_in(
         SignInRefused: no active person has this address and password.
         TooManyGuesses: it comes too early after wrong ones; the password was not looked at.
     """
-    # What cannot be seen may be pasted, and PostgreSQL stores no NUL.
+    # What cannot be seen may be pasted.
     email = "".join(filter(str.isprintable, email)).strip().lower()
     limit = GuessLimit(rules.salt)
     user = _find_person(sessions, email)

@@ -116,11 +116,11 @@ def list_tokens(session: Session, user: User) -> list[ApiToken]:
 
 
 def revoke_token(session: Session, token: ApiToken, *, actor: Actor) -> None:
-    """End a token for good. Repeating it changes nothing."""
-    if token.revoked_at is not None:
-        return
-    token.revoked_at = datetime.now(UTC)
-    note(session, Action.TOKEN_REVOKED, token.user, actor=actor, thing=("token", token.id))
+    """End a token for good. Repeating it changes nothing but the trail."""
+    repeated = token.revoked_at is not None
+    token.revoked_at = token.revoked_at or datetime.now(UTC)
+    details = {"repeated": repeated}
+    note(session, Action.TOKEN_REVOKED, token.user, actor=actor, thing=("token", token.id), details=details)
 
 
 def revoke_excessive_tokens(session: Session, user: User) -> list[str]:

@@ -7,7 +7,7 @@ what was changed. A new signing key, and a restored backup that an administrator
 chapter of the trail (`chapters`).
 """
 
-from dermabatch.audit.appending import append
+from dermabatch.audit.appending import append, tell_of_commits
 from dermabatch.audit.backlog import Backlog, BacklogWatch
 from dermabatch.audit.chainer import Chainer
 from dermabatch.audit.chapters import Gap, key_id
@@ -43,6 +43,7 @@ __all__ = [
     "find_restored",
     "key_id",
     "search",
+    "tell_of_commits",
     "verify",
     "verify_export",
 ]

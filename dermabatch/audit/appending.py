@@ -1,16 +1,20 @@
 """Writing to the trail: in the caller's transaction, so that the event stands exactly when the deed does."""
 
 import json
+from collections.abc import Callable
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from dermabatch.audit.events import Details, Event
+from dermabatch.database import Sessions
 
 _APPEND = sa.text(
     "SELECT append_audit(:action, :outcome, CAST(:actor_id AS uuid), :actor_kind, :source, :request_id,"
     " CAST(:department_id AS uuid), :object_type, :object_id, :details)"
 )
+_APPENDED: Final = "audit_events"
 
 
 def append(session: Session, event: Event) -> None:
@@ -34,6 +38,20 @@ def append(session: Session, event: Event) -> None:
             "details": canonical_json(event.details),
         },
     )
+    session.info[_APPENDED] = session.info.get(_APPENDED, 0) + 1
+
+
+def tell_of_commits(sessions: Sessions, tell: Callable[[int], None]) -> None:
+    """Have `tell` called after every commit that leaves events, with their number, in the thread of the deed.
+
+    So that whoever answers for a deed knows whether the trail has it.
+    """
+
+    def committed(session: Session) -> None:
+        if appended := session.info.pop(_APPENDED, 0):
+            tell(appended)
+
+    sessions.after_commit(committed)
 
 
 def canonical_json(details: Details) -> str:

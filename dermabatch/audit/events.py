@@ -29,6 +29,7 @@ class Action(StrEnum):
     SECOND_FACTOR_REMOVED = "second_factor.removed"
 
     BATCH_UPLOAD = "batch.upload"
+    PACK_STORED = "pack.stored"  # a part of an upload: up to 64 images
     BATCH_VIEW = "batch.view"
     BATCH_CANCEL = "batch.cancel"
     BATCH_RETRY = "batch.retry"
@@ -37,6 +38,10 @@ class Action(StrEnum):
     IMAGE_VIEW = "image.view"
     CHUNK_CLASSIFIED = "chunk.classified"
     SUBJECT_ERASED = "subject.erased"
+
+    SCREENING_STARTED = "screening.started"  # also anew, after a stop
+    SCREENING_ENDED = "screening.ended"
+    SCREENING_STOPPED = "screening.stopped"
 
     MODEL_PUBLISHED = "model.published"
     MODEL_JUDGED = "model.judged"
@@ -53,11 +58,13 @@ class Action(StrEnum):
     AUDIT_RESTORE_ACCEPTED = "audit.restore_accepted"
 
     DEPARTMENT_CREATED = "department.created"
+    USER_VIEW = "user.view"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     TOKEN_CREATED = "token.created"  # noqa: S105 - a name, not a secret
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
-    ACCESS_REFUSED = "access.refused"
+    ACCESS_REFUSED = "access.refused"  # the role or the token does not allow it
+    REQUEST_FAILED = "request.failed"  # came to nothing: not found, not understood, in conflict, broken off
 
 
 class Outcome(StrEnum):

@@ -67,6 +67,9 @@ class Postgres:
             "unix_socket_directories": "",
             # After a crash, one call for the disk in place of one for each of a thousand files: 0.1 s for 1.5 s.
             "recovery_init_sync_method": "syncfs",
+            # A failed statement, and the row that a constraint refuses, would show what stands in them.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
         return self._program(

@@ -136,6 +136,11 @@ class EmbeddedServices:
             if status.exit_status is None
         }
 
+    @property
+    def logs(self) -> Path:
+        """Where every service and program writes its log."""
+        return self._folder / "logs"
+
     def spawn(
         self, name: str, argv: list[str], environment: Mapping[str, str], *, kept_alive: bool = False
     ) -> None:
@@ -163,7 +168,7 @@ class EmbeddedServices:
 
     def _make_folders(self) -> None:
         try:
-            self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
                 f"The data folder {self._folder} cannot be used: {error.strerror}."
@@ -210,13 +215,9 @@ class EmbeddedServices:
                 f"{service.title} was not ready within {READY_SECONDS} s: {host.last_complaint(service.log_path)}"
             )
 
-    @property
-    def _logs(self) -> Path:
-        return self._folder / "logs"
-
     def _new_log(self, name: str) -> Path:
         """An empty log; the one of the run before stays beside it."""
-        path = self._logs / f"{name}.log"
+        path = self.logs / f"{name}.log"
         if path.exists():
             path.replace(path.with_suffix(".log.1"))
         path.touch(mode=0o600)

@@ -1,15 +1,16 @@
 """Proof that an engine computes what the model was evaluated with, on images that the artifact brings along."""
 
-import io
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from dermabatch.artifacts import Artifact
-from dermabatch.engines.base import Engine
+from dermabatch.engines.base import Engine, Images
 from dermabatch.errors import ArtifactRefused
 from dermabatch.manifest import GOLDEN, Manifest
+from dermabatch.npz import read_arrays
+from dermabatch.taxonomy import CLASSES
 from dermabatch.triage import calibrated_probabilities, decision_scores
 
 LARGEST_DIFFERENCE: Final = 1e-3
@@ -33,15 +34,33 @@ def check_golden(engine: Engine, artifact: Artifact, tolerance: float = LARGEST_
 
 
 def golden_difference(engine: Engine, artifact: Artifact) -> float:
-    """The largest difference of any probability from the recorded one."""
-    with np.load(io.BytesIO(artifact.read(GOLDEN)), allow_pickle=False) as golden:
-        images, expected = golden["images"], golden["logits"]
+    """The largest difference of any probability from the recorded one.
+
+    Raises:
+        ArtifactRefused: the golden images or answers are none.
+    """
+    images, expected = _golden(artifact)
     received = engine.run(images).logits
     return float(
         np.abs(
             _all_probabilities(received, artifact.manifest) - _all_probabilities(expected, artifact.manifest)
         ).max()
     )
+
+
+def _golden(artifact: Artifact) -> tuple[Images, npt.NDArray[np.float32]]:
+    """Images uint8[N, S, S, 3] and the logits float32[N, 7] recorded for them."""
+    arrays = read_arrays(artifact.read(GOLDEN), of=GOLDEN, names=("images", "logits"))
+    images, logits = arrays["images"], arrays["logits"]
+    size = artifact.manifest.input_size
+    pictures = images.dtype == np.uint8 and images.shape[1:] == (size, size, 3) and len(images) > 0
+    answers = logits.dtype == np.float32 and logits.shape == (len(images), len(CLASSES))
+    if not (pictures and answers):
+        raise ArtifactRefused(
+            f"Expected uint8[N, {size}, {size}, 3] and float32[N, {len(CLASSES)}] in {GOLDEN}."
+            f" Received: {images.dtype}{images.shape} and {logits.dtype}{logits.shape}"
+        )
+    return images, logits
 
 
 def _all_probabilities(logits: npt.NDArray[np.float32], manifest: Manifest) -> npt.NDArray[np.float64]:

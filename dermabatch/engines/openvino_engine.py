@@ -1,6 +1,7 @@
 """Inference on the cores of a CPU with OpenVINO."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -13,6 +14,7 @@ from dermabatch.artifacts import read_member
 from dermabatch.cores import available_cores
 from dermabatch.engines.base import EngineOutput, Images, Precision, check_images
 from dermabatch.engines.lanes import Lanes
+from dermabatch.errors import ArtifactRefused
 from dermabatch.manifest import OPENVINO_BIN, OPENVINO_INT8_BIN, OPENVINO_INT8_XML, OPENVINO_XML, Manifest
 
 MICRO_BATCH: Final = 1
@@ -33,7 +35,7 @@ class OpenVinoEngine:
         precision: of the arithmetic; other than f32 only where the manifest says that it passed.
 
     Raises:
-        ArtifactRefused: a file changed since it was verified.
+        ArtifactRefused: a file changed since it was verified, or is no network in OpenVINO's own format.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, precision: Precision = "f32") -> None:
@@ -43,7 +45,7 @@ class OpenVinoEngine:
         files = (
             (OPENVINO_INT8_XML, OPENVINO_INT8_BIN) if precision == "int8" else (OPENVINO_XML, OPENVINO_BIN)
         )
-        model = openvino.Core().read_model(*(read_member(folder, manifest, file) for file in files))
+        model = _read_model(*(read_member(folder, manifest, file) for file in files))
         # A fixed shape: with an open one inference takes up to three times as long.
         model.reshape([MICRO_BATCH, self.input_size, self.input_size, 3])
         cores = available_cores()
@@ -82,6 +84,26 @@ def native_precisions() -> frozenset[Precision]:
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     known: dict[str, Precision] = {"FP32": "f32", "BF16": "bf16", "INT8": "int8"}
     return frozenset(known[name] for name in capabilities if name in known)
+
+
+def _read_model(xml: bytes, weights: bytes) -> openvino.Model:
+    """The network in two files of OpenVINO's own format, from memory.
+
+    Raises:
+        ArtifactRefused: they are something else.
+    """
+    # Left to itself OpenVINO finds out by the bytes which of its readers fits, and that of ONNX opens further files.
+    if not xml.lstrip().startswith((b"<?xml", b"<net")):
+        raise ArtifactRefused(f"Expected the XML of OpenVINO. Received: {xml[:20]!r}...")
+    try:
+        model = openvino.Core().read_model(xml, weights)
+    except RuntimeError as error:
+        why = str(error).strip().splitlines()
+        raise ArtifactRefused(f"Expected a network that OpenVINO reads. Received: {why[-1]}") from None
+    named = {name for output in model.outputs for name in output.names}
+    if missing := {field.name for field in fields(EngineOutput)} - named:
+        raise ArtifactRefused(f"Expected a network with outputs {sorted(missing)}. Received: {sorted(named)}")
+    return model
 
 
 def _infer(request: openvino.InferRequest, images: Images) -> EngineOutput:

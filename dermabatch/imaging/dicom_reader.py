@@ -10,6 +10,9 @@ import numpy.typing as npt
 import pydicom
 from pydicom.charset import python_encoding
 from pydicom.encaps import generate_frames
+
+# Not public, but the only way to learn how a file is coded before a deflated one is unpacked.
+from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import (
     UID,
     DermoscopicPhotographyImageStorage,
@@ -47,6 +50,7 @@ def extract_image(data: bytes) -> DicomImage:
         ImageRejected: dicom_unsupported, unsupported_bit_depth, too_large, too_small, truncated or corrupt.
     """
     try:
+        _check_coding(data)
         dataset = pydicom.dcmread(io.BytesIO(data))
         _check_kind(dataset)
         return DicomImage(_frame(dataset), _tags(dataset))
@@ -60,6 +64,14 @@ def warm_up() -> None:
     """Load what pydicom and Python load on first use: a confined decoder can open no file."""
     for encoding in {*python_encoding.values(), "latin-1"}:
         "".encode(encoding)
+
+
+def _check_coding(data: bytes) -> None:
+    stream = io.BytesIO(data)
+    read_preamble(stream, force=False)
+    coding = UID(_read_file_meta_info(stream).TransferSyntaxUID)
+    if coding not in {JPEGBaseline8Bit, *_NATIVE}:
+        raise _unsupported(f"expected JPEG baseline or uncompressed pixels, received {coding.name}")
 
 
 def _check_kind(dataset: pydicom.Dataset) -> None:
@@ -86,11 +98,9 @@ def _frame(dataset: pydicom.Dataset) -> bytes:
         if colours not in _JPEG_COLOURS:
             raise _unsupported(f"expected a JPEG with colours as YBR_FULL_422, received {colours}")
         return next(generate_frames(dataset.PixelData, number_of_frames=1))
-    if coding in _NATIVE:
-        written, png = cv2.imencode(".png", _native_pixels(dataset, colours))
-        assert written
-        return png.tobytes()
-    raise _unsupported(f"expected JPEG baseline or uncompressed pixels, received {coding.name}")
+    written, png = cv2.imencode(".png", _native_pixels(dataset, colours))
+    assert written
+    return png.tobytes()
 
 
 def _native_pixels(dataset: pydicom.Dataset, colours: str) -> npt.NDArray[np.uint8]:

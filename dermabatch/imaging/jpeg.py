@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from dermabatch.errors import ImageRejected
 from dermabatch.imaging.exif import UPRIGHT, orientation_of
-from dermabatch.imaging.limits import check_dimensions
+from dermabatch.imaging.limits import MAX_PIXELS, check_dimensions
 from dermabatch.imaging.picture import Picture
 from dermabatch.imaging.rejection import RejectionReason
 
@@ -32,6 +32,9 @@ _UNREADABLE_FRAMES: Final = {
 }
 _MAX_SCANS: Final = 100
 """An honest progressive file has about ten. Each costs a pass over all pixels: thousands are an attack."""
+
+_MAX_SCANNED: Final = 20 * MAX_PIXELS
+"""Pixels, counted once a scan. A scan of a few bytes may pass over all of them."""
 
 # Within a scan FF 00 is a plain FF, FF D0 to D7 are restarts, FF FF is filling; anything else ends it.
 _END_OF_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -70,7 +73,7 @@ def inspect_jpeg(data: bytes) -> Picture:
             frame = _frame(part.segment)
         elif part.marker == _SOS:
             scans += 1
-            if frame is None or scans > _MAX_SCANS:
+            if frame is None or scans > _MAX_SCANS or scans * frame.width * frame.height > _MAX_SCANNED:
                 raise _corrupt("its scans do not fit its header")
         kept.append(_stripped(part))
     if frame is None or scans == 0:

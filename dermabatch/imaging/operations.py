@@ -84,7 +84,7 @@ def upright_rgb(data: bytes | memoryview, orientation: int) -> npt.NDArray[np.ui
     """The whole picture, uint8[H, W, 3], RGB, as a person held the camera; transparent parts on white.
 
     Raises:
-        ImageRejected: not_an_image, undecodable.
+        ImageRejected: not_an_image, undecodable; corrupt where a PNG holds more than it promises.
     """
     encoded = np.frombuffer(data, np.uint8)
     start = encoded[: len(png.SIGNATURE)].tobytes()
@@ -92,6 +92,7 @@ def upright_rgb(data: bytes | memoryview, orientation: int) -> npt.NDArray[np.ui
     if start.startswith(jpeg.SIGNATURE):
         picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     elif start == png.SIGNATURE:
+        png.check_unpacked_size(bytes(data))
         picture = _on_white(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
     else:
         raise ImageRejected(RejectionReason.NOT_AN_IMAGE, "expected JPEG or PNG, received something else")

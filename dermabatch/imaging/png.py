@@ -21,6 +21,15 @@ _KEPT: Final = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _PALETTE: Final = 3
 _BIT_DEPTHS: Final = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, _PALETTE: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 """Allowed by the standard for each colour type: grey, RGB, palette, grey with alpha, RGB with alpha."""
+_CHANNELS: Final = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
+_WHOLE: Final = ((0, 0, 1, 1),)
+_ADAM7: Final = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+)  # fmt: skip
+"""The passes of an interlaced picture: first column and row, and how many columns and rows it goes on by."""
+
+_STEP: Final = 2**18
+"""Bytes that are unpacked at a time."""
 
 
 class _Chunk(NamedTuple):
@@ -31,6 +40,25 @@ class _Chunk(NamedTuple):
     @property
     def critical(self) -> bool:
         return not self.kind[0] & 0x20
+
+
+class _Header(NamedTuple):
+    width: int
+    height: int
+    bits: int
+    colour: int
+    interlaced: bool
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """What the picture's data unpack to: each row's samples, with a byte before them."""
+        pixel_bits = self.bits * _CHANNELS[self.colour]
+        size = 0
+        for column, row, columns, rows in _ADAM7 if self.interlaced else _WHOLE:
+            width, height = -((column - self.width) // columns), -((row - self.height) // rows)
+            if width > 0 and height > 0:
+                size += height * (1 + (width * pixel_bits + 7) // 8)
+        return size
 
 
 def inspect_png(data: bytes) -> Picture:
@@ -44,7 +72,7 @@ def inspect_png(data: bytes) -> Picture:
     """
     chunks = _chunks(data)
     header = next(chunks)
-    width, height, colour = _header(header)
+    width, height, _, colour, _ = _header(header)
     kept, orientation, kinds = [SIGNATURE, header.whole], UPRIGHT, [header.kind]
     for chunk in chunks:
         if chunk.kind == b"acTL":
@@ -60,6 +88,32 @@ def inspect_png(data: bytes) -> Picture:
             raise _corrupt(f"an unknown critical part {chunk.kind!r}")
     _check_order(kinds, colour)
     return Picture.upright(width, height, orientation, b"".join(kept))
+
+
+def check_unpacked_size(data: bytes) -> None:
+    """Refuse a PNG whose data unpack to more than its header promises: a decoder unpacks even gigabytes to their end.
+
+    Runs in the sandbox, as unpacking is a decoder's work.
+
+    Args:
+        data: a whole PNG.
+
+    Raises:
+        ImageRejected: corrupt; also where the data cannot be unpacked at all.
+    """
+    chunks = _chunks(data)
+    left = _header(next(chunks)).unpacked_bytes
+    inflater = zlib.decompressobj()
+    for packed in (chunk.content for chunk in chunks if chunk.kind == b"IDAT"):
+        rest = packed
+        while rest:
+            try:
+                left -= len(inflater.decompress(rest, _STEP))
+            except zlib.error:
+                raise _corrupt("its data cannot be unpacked") from None
+            if left < 0:
+                raise _corrupt("it unpacks to more than its header promises")
+            rest = inflater.unconsumed_tail
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
@@ -83,8 +137,7 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         at = end
 
 
-def _header(chunk: _Chunk) -> tuple[int, int, int]:
-    """Width, height and colour type."""
+def _header(chunk: _Chunk) -> _Header:
     if chunk.kind != b"IHDR" or len(chunk.content) != 13:
         raise _corrupt("it does not begin with its header")
     width, height, bits, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", chunk.content)
@@ -96,7 +149,7 @@ def _header(chunk: _Chunk) -> tuple[int, int, int]:
             "16 bits a channel cannot be judged, as their scale is not known: export with 8 bits a channel",
         )
     check_dimensions(width, height)
-    return width, height, colour
+    return _Header(width, height, bits, colour, bool(interlace))
 
 
 def _check_order(kinds: list[bytes], colour: int) -> None:

@@ -6,7 +6,7 @@ pack and its rows). Uploads that break off are cleared away by `abandonment`.
 """
 
 from dermabatch.intake.abandonment import Collected, collect_orphans
-from dermabatch.intake.acceptance import Acceptance, accept_upload
+from dermabatch.intake.acceptance import Acceptance, Submitter, accept_upload
 from dermabatch.intake.folders import incoming_files
 from dermabatch.intake.incoming import Incoming, IncomingFile, IntakeReason, RefusedFile
 from dermabatch.intake.metadata import Metadata, parse_metadata
@@ -19,6 +19,7 @@ __all__ = [
     "IntakeReason",
     "Metadata",
     "RefusedFile",
+    "Submitter",
     "accept_upload",
     "collect_orphans",
     "incoming_files",

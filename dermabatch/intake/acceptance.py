@@ -1,5 +1,6 @@
 """The one way in: an upload becomes a batch, or nothing at all."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,14 +9,22 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from dermabatch import audit
 from dermabatch.database import Sessions
-from dermabatch.errors import Conflict, ConservationBroken, DatabaseUnavailable, DermabatchError, EmptyBatch
+from dermabatch.errors import (
+    Conflict,
+    ConservationBroken,
+    DatabaseUnavailable,
+    DermabatchError,
+    EmptyBatch,
+    KeyUsedBefore,
+)
 from dermabatch.identifiers import new_id
 from dermabatch.intake.abandonment import abandon, delete_abandoned
 from dermabatch.intake.budget import Budget
-from dermabatch.intake.incoming import Incoming, Received
+from dermabatch.intake.incoming import Incoming, Received, ReceivedFile
 from dermabatch.intake.judging import Judge, ReadsDicom
 from dermabatch.intake.metadata import Metadata
 from dermabatch.intake.packing import PackWriter
@@ -71,6 +80,8 @@ def accept_upload(
     wake_up: WakeUp,
     decoders: ReadsDicom,
     settings: Settings,
+    batch_id: UUID | None = None,
+    wanted_model: str | None = None,
 ) -> Acceptance:
     """Take in an upload: every file gets its row, every good picture its bytes in the storage.
 
@@ -83,28 +94,36 @@ def accept_upload(
         actor: the submitter, as the audit trail is to name it.
         idempotency_key: the same key from the same person means the same upload, which is accepted once.
         sessions: of a role that may write batches; the submitter's department is set here.
+        batch_id: of the new batch, where the caller must find it again after being killed.
+        wanted_model: digest of the model that is to serve this batch; None takes the active one at each claim.
 
     Raises:
         EmptyBatch: no file came.
         QuotaExceeded: more files or bytes came out than one upload may bring.
         Conflict: the same upload is still being received, or this one was given up because it went silent.
+        KeyUsedBefore: the idempotency key came with other files before.
         ServiceUnavailable: the storage or the decoders do not answer; the upload may be repeated.
     """
-    batch_id = new_id()
+    if idempotency_key is not None:
+        # Somebody may have taken a file's name or a patient's number for it, and it is kept readable.
+        idempotency_key = keyring.lookup_hash(submitter.department_id, f"upload {idempotency_key}").hex()
+    batch_id = batch_id or new_id()
     try:
         batch = _open_batch(batch_id, sessions, keyring, submitter, queue, idempotency_key)
     except DatabaseUnavailable as error:
         # Perhaps it was opened and only the answer to the commit was lost: the key must be free for a repetition.
         _leave_nothing(batch_id, submitter.department_id, error, actor, sessions, store)
         raise
-    if batch is None:
-        return _first_answer(sessions, submitter, idempotency_key)
     budget = Budget(
         max_files=settings.max_upload_files,
         max_bytes=settings.max_upload_bytes,
         max_file_bytes=settings.max_file_bytes,
     )
-    storage = PackStorage(batch, actor=actor, sessions=sessions, store=store, keyring=keyring)
+    if batch is None:
+        return _first_answer(_digests(unpack(files, budget)), sessions, submitter, idempotency_key, actor)
+    storage = PackStorage(
+        batch, actor=actor, sessions=sessions, store=store, keyring=keyring, wanted_model=wanted_model
+    )
     try:
         judge = Judge(metadata, decoders)
         received = 0
@@ -163,7 +182,18 @@ def _open_batch(
         return session.scalar(new_batch)
 
 
-def _first_answer(sessions: Sessions, submitter: Submitter, idempotency_key: str | None) -> Acceptance:
+def _digests(files: Iterable[Received]) -> list[str]:
+    """By which it is seen whether the same files came again, whatever their order and their names."""
+    return sorted(hashlib.sha256(file.data).hexdigest() for file in files if isinstance(file, ReceivedFile))
+
+
+def _first_answer(
+    digests: list[str],
+    sessions: Sessions,
+    submitter: Submitter,
+    idempotency_key: str | None,
+    actor: audit.Actor,
+) -> Acceptance:
     with sessions.begin(department=submitter.department_id) as session:
         batch = session.scalar(
             sa.select(Batch).where(
@@ -177,10 +207,18 @@ def _first_answer(sessions: Sessions, submitter: Submitter, idempotency_key: str
             raise Conflict(
                 "An upload with this idempotency key is still being received. Repeat the request in a few seconds."
             )
-        stored = session.scalar(
-            sa.select(sa.func.count()).where(Image.batch_id == batch.id, Image.pack_id.is_not(None))
-        )
-    return _acceptance(batch.id, batch.received, stored or 0, repeated=True)
+        first = session.execute(
+            sa.select(Image.sha256, Image.pack_id.is_not(None)).where(Image.batch_id == batch.id)
+        ).all()
+        if digests != sorted(digest for digest, _ in first if digest is not None):
+            raise KeyUsedBefore(
+                "Expected the files that this idempotency key was used with before. Received: others. Nothing of them"
+                " was stored: hand them in under a key of their own."
+            )
+        stored = sum(is_stored for _, is_stored in first)
+        acceptance = _acceptance(batch.id, batch.received, stored, repeated=True)
+        _note(session, batch, acceptance, actor)
+    return acceptance
 
 
 def _accept(batch: Batch, received: int, actor: audit.Actor, sessions: Sessions) -> Acceptance:
@@ -202,24 +240,29 @@ def _accept(batch: Batch, received: int, actor: audit.Actor, sessions: Sessions)
             .values(state=BatchState.ACCEPTED, accepted_at=sa.func.clock_timestamp())
         )
         acceptance = _acceptance(batch.id, received, stored)
-        audit.append(
-            session,
-            audit.Event(
-                audit.Action.BATCH_UPLOAD,
-                audit.Outcome.SUCCESS,
-                actor=actor,
-                department_id=batch.department_id,
-                object_type="batch",
-                object_id=str(batch.id),
-                details={
-                    "received": received,
-                    "stored": stored,
-                    "rejected": acceptance.rejected,
-                    "queue": batch.queue,
-                },
-            ),
-        )
+        _note(session, batch, acceptance, actor)
     return acceptance
+
+
+def _note(session: Session, batch: Batch, acceptance: Acceptance, actor: audit.Actor) -> None:
+    audit.append(
+        session,
+        audit.Event(
+            audit.Action.BATCH_UPLOAD,
+            audit.Outcome.SUCCESS,
+            actor=actor,
+            department_id=batch.department_id,
+            object_type="batch",
+            object_id=str(batch.id),
+            details={
+                "received": acceptance.received,
+                "stored": acceptance.stored,
+                "rejected": acceptance.rejected,
+                "queue": batch.queue,
+                "repeated": acceptance.repeated,
+            },
+        ),
+    )
 
 
 def _acceptance(batch_id: UUID, received: int, stored: int, *, repeated: bool = False) -> Acceptance:

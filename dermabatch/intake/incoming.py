@@ -18,7 +18,10 @@ class IntakeReason(StrEnum):
     DAMAGED_ARCHIVE = "damaged_archive"  # the archive cannot be read, or not from here on
     DAMAGED_ENTRY = "damaged_entry"  # one entry of an archive cannot be read
     UNSUPPORTED_ARCHIVE = "unsupported_archive"  # 7-Zip, RAR, xz and others; a rare compression within a ZIP
+    ARCHIVE_BOMB = "archive_bomb"  # far more comes out of the archive than pictures would give
     UNREADABLE_FILE = "unreadable_file"  # the file or folder may not be opened
+    VANISHED = "vanished"  # it was listed and is not there any more
+    CHANGED_WHILE_READ = "changed_while_read"  # somebody wrote to it while it was read
     METADATA_WITHOUT_FILE = "metadata_without_file"  # a line of the CSV whose file did not come
     BAD_METADATA = "bad_metadata"  # a line of the CSV with a value that cannot be right
     AMBIGUOUS_METADATA = "ambiguous_metadata"  # two files of one name want the same line of the CSV

@@ -82,10 +82,12 @@ class Metadata:
     Attributes:
         rows: in the order of the file.
         ignored_columns: columns of other names, which nobody reads. Worth telling: one may be a misspelt name.
+        complete: whether each line's file is to come with the upload, and is refused if it does not.
     """
 
     rows: tuple[MetadataRow, ...]
     ignored_columns: tuple[str, ...]
+    complete: bool = True
 
 
 def parse_metadata(stream: BinaryIO) -> Metadata:
@@ -132,6 +134,7 @@ class Matching:
 
     def __init__(self, metadata: Metadata | None) -> None:
         self._rows = metadata.rows if metadata else ()
+        self._complete = metadata is None or metadata.complete
         self._by_path = {_comparable(row.file): row for row in self._rows if row.file}
         self._by_name = _unambiguous_names(self._by_path)
         self._taken: set[int] = set()
@@ -169,7 +172,7 @@ class Matching:
     def left_over(self) -> Iterator[RefusedFile]:
         """Each line that no file took, as what gets a row of its own."""
         for row in self._rows:
-            if row.line not in self._taken:
+            if self._complete and row.line not in self._taken:
                 message = f"line {row.line} of the CSV names a file that did not come with this upload"
                 if not row.file:
                     message = f"line {row.line} of the CSV names no file"

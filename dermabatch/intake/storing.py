@@ -46,13 +46,21 @@ class PackStorage:
     """Where the files of one upload go, a pack at a time."""
 
     def __init__(
-        self, batch: Batch, *, actor: audit.Actor, sessions: Sessions, store: ObjectStore, keyring: KeyRing
+        self,
+        batch: Batch,
+        *,
+        actor: audit.Actor,
+        sessions: Sessions,
+        store: ObjectStore,
+        keyring: KeyRing,
+        wanted_model: str | None = None,
     ) -> None:
         self._batch = batch
         self._actor = actor
         self._sessions = sessions
         self._store = store
         self._owners = Owners(batch, sessions=sessions, keyring=keyring)
+        self._wanted_model = wanted_model
         self._packs = 0
 
     def store(self, files: Sequence[JudgedFile]) -> bool:
@@ -83,7 +91,8 @@ class PackStorage:
             chunk_id = self._finish(session, pack) if pack else None
             rows = [self._row(picture, pack, chunk_id) for picture in pictures]
             session.execute(sa.insert(Image), rows)
-            self._append_event(session, pack, pictures=len(members), rejected=len(files) - len(members))
+            if pack:
+                self._append_event(session, pack, pictures=len(members), rejected=len(files) - len(members))
         return pack is not None
 
     def _put(self, members: Sequence[Member], *, received: int) -> _WrittenPack:
@@ -131,6 +140,7 @@ class PackStorage:
             pack_id=pack.id,
             queue=self._batch.queue,
             state=ChunkState.READY,
+            wanted_model=self._wanted_model,
         )
         session.add(chunk)
         session.flush()
@@ -154,18 +164,16 @@ class PackStorage:
             **_place(pack, str(picture.id), chunk_id),
         }
 
-    def _append_event(
-        self, session: Session, pack: _WrittenPack | None, *, pictures: int, rejected: int
-    ) -> None:
+    def _append_event(self, session: Session, pack: _WrittenPack, *, pictures: int, rejected: int) -> None:
         audit.append(
             session,
             audit.Event(
-                audit.Action.BATCH_UPLOAD,
+                audit.Action.PACK_STORED,
                 audit.Outcome.SUCCESS,
                 actor=self._actor,
                 department_id=self._batch.department_id,
-                object_type="pack" if pack else "batch",
-                object_id=str(pack.id if pack else self._batch.id),
+                object_type="pack",
+                object_id=str(pack.id),
                 details={"batch": str(self._batch.id), "stored": pictures, "rejected": rejected},
             ),
         )

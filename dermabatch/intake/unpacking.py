@@ -1,10 +1,10 @@
 """From what was handed in to single files: archives are opened, one level deep, everything else is read."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from dermabatch.errors import ImageRejected
-from dermabatch.intake.budget import Budget
+from dermabatch.intake.budget import ArchiveBomb, Budget, CountedStream
 from dermabatch.intake.incoming import (
     Incoming,
     IncomingFile,
@@ -34,14 +34,14 @@ def unpack(files: Iterable[Incoming], budget: Budget) -> Iterator[Received]:
     """Every single file that came, in order, with its content.
 
     At most one file is held in memory. A damaged archive gives what can be read before the damage, and then itself as
-    refused.
+    refused; so does one that is a bomb.
 
     Raises:
         QuotaExceeded: more files or bytes come out than one upload may bring.
     """
     for incoming in files:
         for received in _unpack_one(incoming, budget):
-            if not _is_litter(received):
+            if not is_litter(received):
                 yield received
 
 
@@ -52,8 +52,7 @@ def _unpack_one(incoming: Incoming, budget: Budget) -> Iterator[Received]:
         return
     kind = _kind_of(incoming.stream)
     if kind in _UNPACK:
-        for entry in _UNPACK[kind](incoming, budget):
-            yield _refused_if_archive(entry)
+        yield from _entries(_UNPACK[kind], incoming, budget)
         return
     budget.count_entry()
     if kind is not None:
@@ -67,6 +66,23 @@ def _unpack_one(incoming: Incoming, budget: Budget) -> Iterator[Received]:
         yield ReceivedFile(incoming.name, budget.read_file(incoming.stream))
     except ImageRejected as rejected:
         yield RefusedFile(incoming.name, rejected.reason, str(rejected))
+
+
+def _entries(
+    unpack_kind: Callable[[IncomingFile, Budget], Iterator[Received]], archive: IncomingFile, budget: Budget
+) -> Iterator[Received]:
+    counted = CountedStream(archive.stream)
+    try:
+        with budget.unpacking(counted):
+            for entry in unpack_kind(IncomingFile(archive.name, cast(BinaryIO, counted)), budget):
+                yield _refused_if_archive(entry)
+    except ArchiveBomb:
+        budget.count_entry()
+        yield RefusedFile(
+            archive.name,
+            IntakeReason.ARCHIVE_BOMB,
+            "the archive unpacks to far more than pictures would: hand its pictures in as they are",
+        )
 
 
 def _kind_of(stream: BinaryIO) -> ArchiveKind | None:
@@ -85,7 +101,8 @@ def _refused_if_archive(entry: Received) -> Received:
     return entry
 
 
-def _is_litter(received: Received) -> bool:
+def is_litter(received: Received) -> bool:
+    """Whether it is something that an operating system left in a folder on its own."""
     name = received.name.rpartition("/")[2]
     if name in _LITTER_NAMES:
         return True

@@ -1,5 +1,6 @@
 """Claim a chunk, keep it, give it back."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -8,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from dermabatch.clinical import Clinical
-from dermabatch.lifecycle import ChunkState, ImageState, Queue
-from dermabatch.schema import Batch, Chunk, Image, Pack, Subject
+from dermabatch.lifecycle import PREDICTED_STATES, ChunkState, ImageState, Queue
+from dermabatch.schema import Batch, Chunk, Image, Pack, Prediction, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Claim:
     isolated: bool
     """Its last holder vanished: work image by image in quarantine."""
     model_digest: str
+    rescoring: bool
+    """Its images have their outcome already; only predictions are added."""
     object_key: str
     pack_sha256: str
     images: tuple[ClaimedImage, ...]
@@ -63,11 +66,13 @@ _CLAIM = sa.text("""
         WHERE chunks.state = 'ready'
           AND (chunks.not_before IS NULL OR chunks.not_before <= clock_timestamp())
           AND (:allow_bulk OR chunks.queue = 'interactive')
+          AND (chunks.wanted_model IS NULL OR chunks.wanted_model <> ALL (:unservable))
         ORDER BY chunks.queue = 'bulk', busy.running, chunks.id
         LIMIT 1 FOR UPDATE OF chunks SKIP LOCKED
     )
     UPDATE chunks
-    SET state = 'running', lease_no = lease_no + 1, claimed_by = :worker, model_digest = :model_digest,
+    SET state = 'running', lease_no = lease_no + 1, claimed_by = :worker,
+        model_digest = coalesce(chunks.wanted_model, :model_digest),
         lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
     FROM best WHERE chunks.id = best.id
     RETURNING chunks.id
@@ -75,16 +80,23 @@ _CLAIM = sa.text("""
 
 
 def claim(
-    session: Session, *, worker: str, model_digest: str, allow_bulk: bool, lease_seconds: float
+    session: Session,
+    *,
+    worker: str,
+    model_digest: str,
+    allow_bulk: bool,
+    lease_seconds: float,
+    unservable: Collection[str] = (),
 ) -> Claim | None:
     """Take the best chunk that waits; None where nothing does. Commit before working on it.
 
     Args:
         session: of the worker's role, in a transaction of its own.
         worker: name of the claiming process, for people who look.
-        model_digest: the model that will serve the whole chunk.
+        model_digest: the model that will serve the whole chunk, unless the chunk wants another one.
         allow_bulk: False keeps this slot free for staff who wait.
         lease_seconds: for how long the claim holds unless it is renewed.
+        unservable: digests of models that this worker cannot load; chunks that want them are left to others.
     """
     chunk_id: UUID | None = session.scalar(
         _CLAIM,
@@ -93,6 +105,7 @@ def claim(
             "model_digest": model_digest,
             "allow_bulk": allow_bulk,
             "lease_seconds": lease_seconds,
+            "unservable": list(unservable),
         },
     )
     return None if chunk_id is None else _read_claim(session, chunk_id)
@@ -156,7 +169,7 @@ def _read_claim(session: Session, chunk_id: UUID) -> Claim:
     rows = session.execute(
         sa.select(Image, Subject.wrapped_key)
         .outerjoin(Subject, Subject.id == Image.subject_id)
-        .where(Image.chunk_id == chunk_id, Image.state == ImageState.PENDING)
+        .where(*_to_look_at(chunk))
         .order_by(Image.ordinal)
     )
     return Claim(
@@ -167,10 +180,19 @@ def _read_claim(session: Session, chunk_id: UUID) -> Claim:
         queue=chunk.queue,
         isolated=chunk.isolated,
         model_digest=chunk.model_digest,
+        rescoring=chunk.rescoring,
         object_key=pack.object_key,
         pack_sha256=pack.sha256,
         images=tuple(_claimed(image, subject_key, batch_key) for image, subject_key in rows),
     )
+
+
+def _to_look_at(chunk: Chunk) -> tuple[sa.ColumnElement[bool], ...]:
+    if not chunk.rescoring:
+        return Image.chunk_id == chunk.id, Image.state == ImageState.PENDING
+    seen = sa.exists().where(Prediction.image_id == Image.id, Prediction.model_digest == chunk.model_digest)
+    readable = sa.or_(Image.subject_id.is_(None), Subject.wrapped_key.is_not(None))
+    return Image.pack_id == chunk.pack_id, Image.state.in_(PREDICTED_STATES), ~seen, readable
 
 
 def _claimed(image: Image, subject_key: bytes | None, batch_key: bytes) -> ClaimedImage:

@@ -90,7 +90,7 @@ def record(
     refused = [outcome for outcome in outcomes if not isinstance(outcome, Predicted)]
     if predicted:
         _record_predictions(session, claim, predicted, engine, preprocessing_version, derived_key)
-    if refused:
+    if refused and not claim.rescoring:
         _record_refusals(session, refused)
     append(
         session,
@@ -105,6 +105,7 @@ def record(
                 "chunk": str(claim.chunk_id),
                 "lease_no": claim.lease_no,
                 "model": claim.model_digest,
+                "rescoring": claim.rescoring,
                 "images": dict(Counter(str(_state_of(outcome)) for outcome in outcomes)),
                 "fields_used": dict(
                     Counter(str(field) for one in predicted for field in one.assessment.fields_used)
@@ -191,6 +192,8 @@ def _record_predictions(
         for outcome in outcomes
     ]
     session.execute(sa.insert(Prediction), rows)
+    if claim.rescoring:
+        return
     _set_images(
         session,
         [(outcome.image_id, _state_of(outcome)) for outcome in outcomes],

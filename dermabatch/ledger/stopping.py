@@ -57,18 +57,19 @@ def retry_batch(session: Session, batch_id: UUID, *, actor: Actor) -> int:
         Conflict: the batch is still being received, was cancelled or abandoned.
     """
     batch = _locked_batch(session, batch_id, doing="retried")
-    failed: dict[UUID, list[UUID]] = defaultdict(list)
+    failed: dict[tuple[UUID, str | None], list[UUID]] = defaultdict(list)
     rows = session.execute(
-        sa.select(Image.pack_id, Image.id)
+        sa.select(Image.pack_id, Chunk.wanted_model, Image.id)
+        .join(Chunk, Chunk.id == Image.chunk_id)
         .where(Image.batch_id == batch_id, Image.state == ImageState.FAILED)
         .order_by(Image.ordinal)
-        .with_for_update()
+        .with_for_update(of=Image)
     )
-    for pack_id, image_id in rows:
+    for pack_id, wanted_model, image_id in rows:
         assert pack_id is not None  # a failed image has its bytes
-        failed[pack_id].append(image_id)
-    for pack_id, image_ids in failed.items():
-        _new_chunk(session, batch, pack_id, image_ids)
+        failed[pack_id, wanted_model].append(image_id)
+    for (pack_id, wanted_model), image_ids in failed.items():
+        _new_chunk(session, batch, pack_id, wanted_model, image_ids)
     count = sum(len(image_ids) for image_ids in failed.values())
     _append(session, batch, Action.BATCH_RETRY, actor, count)
     return count
@@ -83,7 +84,9 @@ def _locked_batch(session: Session, batch_id: UUID, *, doing: str) -> Batch:
     return batch
 
 
-def _new_chunk(session: Session, batch: Batch, pack_id: UUID, image_ids: list[UUID]) -> None:
+def _new_chunk(
+    session: Session, batch: Batch, pack_id: UUID, wanted_model: str | None, image_ids: list[UUID]
+) -> None:
     chunk = Chunk(
         id=new_id(),
         department_id=batch.department_id,
@@ -92,6 +95,7 @@ def _new_chunk(session: Session, batch: Batch, pack_id: UUID, image_ids: list[UU
         queue=batch.queue,
         state=ChunkState.READY,
         isolated=True,
+        wanted_model=wanted_model,
     )
     session.add(chunk)
     session.flush()

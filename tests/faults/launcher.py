@@ -46,7 +46,7 @@ PORTAL = {
     "after the commit of a pack": Point(after="dermabatch.intake.storing:PackStorage.store"),
     "before accepted": Point(before="dermabatch.intake.acceptance:_accept"),
     "after accepted": Point(after="dermabatch.intake.acceptance:_accept"),
-    "before the answer": Point(after="webui.api.batches:accept_upload"),
+    "before the answer": Point(after="webui.handing_in:accept_upload"),
 }
 WORKER = {
     "claimed": Point(after="worker.pipeline:Pipeline._claim", with_answer=True),

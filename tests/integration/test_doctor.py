@@ -29,7 +29,7 @@ def settings(services, database, redis_url, object_store, hospital):
 
 @pytest.fixture
 def batch(database, settings, hospital):
-    """A batch whose rows name a pack and a derived object, neither of which the storage has."""
+    """A batch whose rows name a pack, a derived object and a model, none of which the storage has."""
     web, worker = database.sessions("web"), database.sessions("worker")
     digest = register_active_model(web, hospital)
     keyring = KeyRing(settings.master_key)
@@ -51,7 +51,7 @@ def test_a_sound_installation_is_sound_but_for_its_missing_model(settings):
 @pytest.mark.parametrize(
     ("down", "setting", "value"),
     [
-        ("queue", "redis_url", SecretStr("redis://127.0.0.1:1/0")),
+        ("queue", "redis_url", SecretStr("redis://:nobody-listens-there@127.0.0.1:1/0")),
         ("storage", "s3_endpoint", "http://127.0.0.1:1"),
         ("storage", "s3_bucket", "a-bucket-that-nobody-made"),
     ],
@@ -79,7 +79,7 @@ def test_an_erased_patient_whom_a_restore_brought_back_is_counted(settings, data
 
 def test_a_deep_look_names_rows_without_their_bytes(settings, batch):
     checks = findings(settings, deep=True)
-    assert {name for name, check in checks.items() if not check.ok} == {"bytes", "durability"}
+    assert {name for name, check in checks.items() if not check.ok} == {"bytes", "durability", "model"}
     assert checks["bytes"].finding.startswith(
         "2 objects are gone or changed; 0 images lie in no stored pack: packs/"
     )

@@ -19,6 +19,7 @@ from dermabatch.imaging.quality import QualityFlag
 from dermabatch.imaging.rejection import RejectionReason
 from dermabatch.intake import IntakeReason
 from dermabatch.intake.metadata import COLUMNS, parse_metadata
+from dermabatch.production import RULES
 from dermabatch.settings import Settings
 from dermabatch.taxonomy import LESION_CLASSES
 from dermabatch.triage import Triage
@@ -124,6 +125,10 @@ def test_operators_are_told_to_watch_for_events_that_are_logged():
     events = [name for name in table(page("docs/operators.md"), "Monitoring") if name != "lapses"]
     assert events
     assert [name for name in events if f'"{name}"' not in source] == []
+
+
+def test_operators_find_everything_with_which_no_program_starts():
+    assert set(table(page("docs/operators.md"), "What no program starts with")) == set(RULES)
 
 
 def test_every_route_of_the_api_is_listed():

@@ -6,11 +6,15 @@ from dermabatch.lifecycle import (
     IMAGE_MOVES,
     MODEL_MOVES,
     PACK_MOVES,
+    SCREENED_MOVES,
+    SCREENING_MOVES,
     BatchState,
     ChunkState,
     ImageState,
     ModelState,
     PackState,
+    ScreenedState,
+    ScreeningState,
     may_move,
 )
 
@@ -20,6 +24,8 @@ LIVES = [
     (ChunkState, CHUNK_MOVES),
     (ImageState, IMAGE_MOVES),
     (ModelState, MODEL_MOVES),
+    (ScreeningState, SCREENING_MOVES),
+    (ScreenedState, SCREENED_MOVES),
 ]
 
 

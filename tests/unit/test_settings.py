@@ -53,3 +53,29 @@ def test_no_secret_is_shown_when_settings_are_printed_or_refused(environment):
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert "bm90LTMyLWJ5dGVz" not in str(caught.value)
+
+
+NIGHT = '"cron": "0 22 * * *", "source": "/archive"'
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[{", "night_runs"),
+        ('[{"name": "a", "cron": "at night", "source": "/archive"}]', "0 22 "),
+        (f'[{{"name": "A b", {NIGHT}}}]', "NIGHT_RUNS"),
+        (f'[{{"name": "a", {NIGHT}, "dead_line": "06:00"}}]', "DEAD_LINE"),
+        (f'[{{"name": "a", {NIGHT}, "deadline": "06:00Z"}}]', "without a zone"),
+        (f'[{{"name": "a", {NIGHT}}}, {{"name": "a", {NIGHT}}}]', "a name of its own"),
+    ],
+)
+def test_a_night_run_that_is_none_is_named_in_one_sentence(environment, value, said):
+    environment(NIGHT_RUNS=value)
+    with pytest.raises(ConfigurationError, match=said):
+        load_settings()
+
+
+def test_a_time_zone_that_is_none_is_refused(environment):
+    environment(TIME_ZONE="Europe/Nowhere")
+    with pytest.raises(ConfigurationError, match="Europe/Vienna"):
+        load_settings()

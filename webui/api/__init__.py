@@ -4,6 +4,8 @@ A program shows a bearer token and nothing else: cookies are not looked at, so t
 use it. Errors are problem details (RFC 9457), made in `webui.errors` like those of the pages.
 """
 
+from http import HTTPStatus
+
 from flask import Flask
 from flask_smorest import Api
 
@@ -16,11 +18,21 @@ _DESCRIPTION = """Classifies batches of dermatoscopic images of skin lesions.
 
 Assistive use only. Not a medical device. A clinician decides.
 
-Make a token on your account page, or with `dermabatch users token`. Each call leaves one event in the audit trail."""
+Make a token on your account page, or with `dermabatch users token`. Each call but `/me` leaves one event in the audit
+trail."""
 
 
 class _Api(Api):  # type: ignore[misc]
     DEFAULT_ERROR_RESPONSE_NAME = "PROBLEM"
+
+    def _register_responses(self) -> None:
+        # In place of flask-smorest's own, which also describe the answer to wrong arguments, and not as ours is.
+        problem = {
+            "description": "A problem",
+            "content": {"application/problem+json": {"schema": schemas.Problem}},
+        }
+        for name in (self.DEFAULT_ERROR_RESPONSE_NAME, HTTPStatus.UNPROCESSABLE_ENTITY.name):
+            self.spec.components.response(name, problem)
 
 
 def register_api(app: Flask) -> None:
@@ -39,11 +51,6 @@ def register_api(app: Flask) -> None:
         },
     )
     api = _Api(app)
-    problem = {
-        "description": "A problem",
-        "content": {"application/problem+json": {"schema": schemas.Problem}},
-    }
-    api.spec.components.response(_Api.DEFAULT_ERROR_RESPONSE_NAME, problem)
     for subject in _SUBJECTS:
         api.register_blueprint(subject.blueprint)
     app.register_blueprint(docs.blueprint)

@@ -1,9 +1,7 @@
 """Who calls: the token of a request, its scopes, and the transactions in which it may look."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import wraps
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 from uuid import UUID
 
 from flask import Response, g, request
@@ -16,6 +14,7 @@ from dermabatch.audit import Action, Actor, ActorKind, Details, Event, Outcome, 
 from dermabatch.errors import NotAllowed
 from dermabatch.schema import ApiToken, User
 from webui.errors import problem
+from webui.policy import POLICY, Programs
 from webui.portal import portal
 from webui.security import csrf
 from webui.tracing import request_id
@@ -23,33 +22,41 @@ from webui.tracing import request_id
 BEARER: Final = "token"
 """Name of the security scheme in the OpenAPI document."""
 
-View = TypeVar("View", bound=Callable[..., Any])
+
+class _Resource(Blueprint):  # type: ignore[misc]
+    """Says in the OpenAPI document of each route what the policy says of it."""
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
+    ) -> None:
+        allowed = POLICY[f"{self.name}.{endpoint or view_func.__name__}"]
+        assert isinstance(allowed, Programs)
+        scopes = [allowed.scope.value] if allowed.scope else []
+        super().add_url_rule(rule, endpoint, self.doc(security=[{BEARER: scopes}])(view_func), **options)
 
 
 def resource(name: str, path: str, about: str) -> Blueprint:
-    """A part of the API below /api/v1: every view of it wants a token, and none looks at a cookie.
+    """A part of the API below /api/v1, whose views look at no cookie.
 
     Args:
         name: heads it in the document; with a capital letter, as the pages' blueprints have none.
     """
-    blueprint = Blueprint(name, __name__, url_prefix=f"/api/v1{path}", description=about)
-    blueprint.before_request(_authenticate)
+    blueprint = _Resource(name, __name__, url_prefix=f"/api/v1{path}", description=about)
+    # No other site can make a browser show a token.
     csrf.exempt(blueprint)
     return blueprint
 
 
-def needs(blueprint: Blueprint, scope: Scope) -> Callable[[View], View]:
-    """Refuse a view to tokens without the scope, or whose owner has lost the role for it; say so in the document."""
+def check_token(rule: Programs) -> Response | None:
+    """None for a token that may pass, an answer that asks for one where there is none.
 
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def checked(*args: Any, **kwargs: Any) -> Any:
-            _demand(scope)
-            return view(*args, **kwargs)
-
-        return cast(View, blueprint.doc(security=[{BEARER: [scope.value]}])(checked))
-
-    return decorate
+    Raises:
+        NotAllowed: the token lacks the scope, or its owner the role for it.
+    """
+    refusal = _authenticate()
+    if refusal is None and rule.scope is not None:
+        _demand(rule.scope)
+    return refusal
 
 
 def caller() -> User:
@@ -75,6 +82,7 @@ def auditor_session() -> AbstractContextManager[Session]:
 def note(
     session: Session,
     action: Action,
+    outcome: Outcome = Outcome.SUCCESS,
     *,
     thing: tuple[str, UUID | str] | None = None,
     details: Details | None = None,
@@ -82,6 +90,7 @@ def note(
     """Append the one event of a call, in the transaction of the deed.
 
     Args:
+        outcome: how it ended.
         thing: type and id of what it was done to.
         details: ids and counts; never a name, a number of a patient or content.
     """
@@ -90,7 +99,7 @@ def note(
         session,
         Event(
             action,
-            Outcome.SUCCESS,
+            outcome,
             actor=actor(),
             department_id=caller().department_id,
             object_type=object_type,
@@ -106,7 +115,7 @@ def token_scopes() -> list[Scope]:
 
 
 def _authenticate() -> Response | None:
-    """Run before every view: find the token, or answer 401."""
+    """Find the token, or answer 401."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
         with portal().sessions.begin() as session:

@@ -7,18 +7,17 @@ from uuid import UUID
 from flask import Response, request, stream_with_context, url_for
 
 from dermabatch import results
-from dermabatch.accounts import Scope
 from dermabatch.audit import Action
 from dermabatch.errors import InvalidRequest
 from dermabatch.exports import NOTICE, csv_lines
-from dermabatch.intake import Acceptance, IncomingFile, accept_upload, parse_metadata
+from dermabatch.intake import Acceptance, IncomingFile, parse_metadata
 from dermabatch.ledger import BatchCounts, cancel_batch, counts, retry_batch
 from dermabatch.lifecycle import ImageState, Queue
 from dermabatch.schema import Batch
 from webui.api import schemas
-from webui.api.access import actor, caller, department_session, needs, note, resource
+from webui.api.access import actor, caller, department_session, note, resource
+from webui.handing_in import hand_in
 from webui.portal import portal
-from webui.spool import admit_upload
 
 blueprint = resource("Batches", "/batches", "Uploads and their results")
 
@@ -63,24 +62,16 @@ _IDEMPOTENCY_KEY = {
 @blueprint.post("")
 @blueprint.response(202, schemas.Acceptance)
 @blueprint.doc(requestBody=_UPLOAD_BODY, parameters=[_IDEMPOTENCY_KEY])
-@needs(blueprint, Scope.BATCHES_WRITE)
 def create() -> tuple[Acceptance, dict[str, str]]:
     """Hand in images. A bad file gets its reason and disturbs no other."""
-    admit_upload(portal().settings)
     metadata = request.files.get("metadata")
-    acceptance = accept_upload(
-        files=_incoming(),
+    acceptance = hand_in(
+        _incoming(),
         metadata=parse_metadata(metadata.stream) if metadata else None,  # type: ignore[arg-type]
         submitter=caller(),
         actor=actor(),
         queue=_queue(),
         idempotency_key=_idempotency_key(),
-        sessions=portal().sessions,
-        store=portal().store,
-        keyring=portal().keyring,
-        wake_up=portal().wake_up,
-        decoders=portal().decoders,
-        settings=portal().settings,
     )
     return acceptance, {"Location": url_for("Batches.show", batch_id=acceptance.batch_id)}
 
@@ -88,7 +79,6 @@ def create() -> tuple[Acceptance, dict[str, str]]:
 @blueprint.get("")
 @blueprint.arguments(schemas.BatchPageQuery, location="query", as_kwargs=True)
 @blueprint.response(200, schemas.BatchPage)
-@needs(blueprint, Scope.BATCHES_READ)
 def index(cursor: UUID | None, limit: int) -> dict[str, Any]:
     """Batches of the department, newest first."""
     with department_session() as session:
@@ -103,7 +93,6 @@ def index(cursor: UUID | None, limit: int) -> dict[str, Any]:
 
 @blueprint.get("/<uuid:batch_id>")
 @blueprint.response(200, schemas.BatchDetail)
-@needs(blueprint, Scope.BATCHES_READ)
 def show(batch_id: UUID) -> dict[str, Any]:
     """One batch: counts by state, by triage and by model. Holds no result of an image."""
     with department_session() as session:
@@ -118,7 +107,6 @@ def show(batch_id: UUID) -> dict[str, Any]:
 @blueprint.get("/<uuid:batch_id>/results")
 @blueprint.arguments(schemas.ResultPageQuery, location="query", as_kwargs=True)
 @blueprint.response(200, schemas.ResultPage)
-@needs(blueprint, Scope.BATCHES_READ)
 def show_results(
     batch_id: UUID,
     cursor: str | None,
@@ -151,7 +139,6 @@ def show_results(
 
 @blueprint.get("/<uuid:batch_id>/results.csv")
 @blueprint.response(200, content_type="text/csv")
-@needs(blueprint, Scope.BATCHES_READ)
 def export(batch_id: UUID) -> Response:
     """Every file of the batch with its result, as CSV."""
     with department_session() as session:
@@ -162,7 +149,6 @@ def export(batch_id: UUID) -> Response:
 
 @blueprint.post("/<uuid:batch_id>/cancel")
 @blueprint.response(200, schemas.Changed)
-@needs(blueprint, Scope.BATCHES_WRITE)
 def cancel(batch_id: UUID) -> dict[str, int]:
     """Stop what has not been classified yet; what was, stays."""
     with department_session() as session:
@@ -171,7 +157,6 @@ def cancel(batch_id: UUID) -> dict[str, int]:
 
 @blueprint.post("/<uuid:batch_id>/retry")
 @blueprint.response(200, schemas.Changed)
-@needs(blueprint, Scope.BATCHES_WRITE)
 def retry(batch_id: UUID) -> dict[str, int]:
     """Work on the failed images again."""
     with department_session() as session:

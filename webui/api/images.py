@@ -6,7 +6,6 @@ from uuid import UUID
 from flask import Response
 
 from dermabatch import results
-from dermabatch.accounts import Scope
 from dermabatch.audit import Action
 from dermabatch.derived import Derived, read_derived
 from dermabatch.errors import ErasedSubject, NotFound
@@ -14,8 +13,9 @@ from dermabatch.saliency import heat_map as draw_heat_map
 from dermabatch.schema import Prediction
 from dermabatch.subjects import data_key
 from dermabatch.taxonomy import CLASSES
+from webui import pictures
 from webui.api import schemas
-from webui.api.access import department_session, needs, note, resource
+from webui.api.access import department_session, note, resource
 from webui.portal import portal
 
 blueprint = resource("Images", "/images/<uuid:image_id>", "Single images")
@@ -23,7 +23,6 @@ blueprint = resource("Images", "/images/<uuid:image_id>", "Single images")
 
 @blueprint.get("")
 @blueprint.response(200, schemas.Result)
-@needs(blueprint, Scope.BATCHES_READ)
 def show(image_id: UUID) -> dict[str, Any]:
     """Everything known of one image."""
     with department_session() as session:
@@ -34,22 +33,21 @@ def show(image_id: UUID) -> dict[str, Any]:
 
 @blueprint.get("/thumbnail")
 @blueprint.response(200, content_type="image/jpeg")
-@needs(blueprint, Scope.BATCHES_READ)
 def thumbnail(image_id: UUID) -> Response:
     """The picture at 96 pixels, as the worker left it."""
     _, derived = _viewed(image_id, "thumbnail")
-    return Response(derived.thumbnail, mimetype="image/jpeg")
+    return pictures.answer(derived.thumbnail, "image/jpeg", f"thumbnail-{image_id}.jpg")
 
 
 @blueprint.get("/heatmap")
 @blueprint.arguments(schemas.HeatMapQuery, location="query", as_kwargs=True)
 @blueprint.response(200, content_type="image/png")
-@needs(blueprint, Scope.BATCHES_READ)
 def heat_map(image_id: UUID, class_: str | None) -> Response:
     """Where the model looked for one class: a see-through PNG to be stretched over the picture."""
     prediction, derived = _viewed(image_id, "heat map")
-    place = CLASSES.index(class_ or prediction.predicted_class)
-    return Response(draw_heat_map(derived.saliency[..., place]), mimetype="image/png")
+    shown = class_ or prediction.predicted_class
+    drawn = draw_heat_map(derived.saliency[..., CLASSES.index(shown)])
+    return pictures.answer(drawn, "image/png", f"heat-map-{image_id}-{shown}.png")
 
 
 def _viewed(image_id: UUID, what: str) -> tuple[Prediction, Derived]:

@@ -3,14 +3,13 @@
 from typing import Any
 
 from webui.api import schemas
-from webui.api.access import BEARER, caller, resource, token_scopes
+from webui.api.access import caller, resource, token_scopes
 
 blueprint = resource("Token", "", "Whom it acts for")
 
 
 @blueprint.get("/me")
 @blueprint.response(200, schemas.Me)
-@blueprint.doc(security=[{BEARER: []}])
 def show() -> dict[str, Any]:
     """Whom the token acts for, and what it may do."""
     user = caller()

@@ -5,12 +5,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from dermabatch import model_store
-from dermabatch.accounts import Scope
 from dermabatch.audit import Action
 from dermabatch.errors import NotFound
 from dermabatch.schema import Activation, Model
 from webui.api import schemas
-from webui.api.access import actor, department_session, needs, note, resource
+from webui.api.access import actor, department_session, note, resource
 from webui.portal import portal
 
 blueprint = resource("Models", "/models", "The registry of models")
@@ -18,7 +17,6 @@ blueprint = resource("Models", "/models", "The registry of models")
 
 @blueprint.get("")
 @blueprint.response(200, schemas.Models)
-@needs(blueprint, Scope.MODELS_READ)
 def index() -> dict[str, Any]:
     """Every published model, newest first."""
     with department_session() as session:
@@ -29,7 +27,6 @@ def index() -> dict[str, Any]:
 
 @blueprint.get("/active")
 @blueprint.response(200, schemas.ModelDetail)
-@needs(blueprint, Scope.MODELS_READ)
 def active() -> Model:
     """The model that serves new work."""
     with department_session() as session:
@@ -41,7 +38,6 @@ def active() -> Model:
 
 @blueprint.get("/<digest>")
 @blueprint.response(200, schemas.ModelDetail)
-@needs(blueprint, Scope.MODELS_READ)
 def show(digest: str) -> Model:
     """One model, by its digest or the first six characters of it."""
     with department_session() as session:
@@ -50,7 +46,6 @@ def show(digest: str) -> Model:
 
 @blueprint.post("/<digest>/activate")
 @blueprint.response(200, schemas.Activation)
-@needs(blueprint, Scope.MODELS_WRITE)
 def activate(digest: str) -> Activation:
     """Let a model serve from the next claim on. Whoever published it cannot."""
     return model_store.activate(digest, actor=actor(), sessions=portal().sessions)
@@ -58,7 +53,6 @@ def activate(digest: str) -> Activation:
 
 @blueprint.post("/roll-back")
 @blueprint.response(200, schemas.Activation)
-@needs(blueprint, Scope.MODELS_WRITE)
 def roll_back() -> Activation:
     """Return to the model that served before."""
     return model_store.rollback(actor=actor(), sessions=portal().sessions)

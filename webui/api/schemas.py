@@ -1,5 +1,6 @@
 """What the API takes and answers; the OpenAPI document is made from these."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
@@ -18,6 +19,17 @@ def _one_of(values: Any) -> validate.OneOf:
 
 def _text(about: str, **kwargs: Any) -> fields.String:
     return fields.String(metadata={"description": about}, **kwargs)
+
+
+class _Moment(fields.AwareDateTime):
+    """In UTC: PostgreSQL takes no offset of more than 16 hours, and Python any below 24."""
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
+        moment: datetime = super()._deserialize(*args, **kwargs)
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError as error:
+            raise self.make_error("invalid", input=moment, obj_type=self.OBJ_TYPE) from error
 
 
 def _limit(default: int) -> fields.Integer:
@@ -212,8 +224,8 @@ class AuditQuery(Schema):
     object_type = fields.String(load_default=None)
     object_id = fields.String(load_default=None)
     department_id = fields.UUID(load_default=None)
-    since = fields.AwareDateTime(load_default=None)
-    until = fields.AwareDateTime(load_default=None, metadata={"description": "Not included."})
+    since = _Moment(load_default=None)
+    until = _Moment(load_default=None, metadata={"description": "Not included."})
     cursor = fields.Integer(load_default=None, metadata={"description": "`next_cursor` of the page before."})
     limit = _limit(100)
 

@@ -11,13 +11,12 @@ from dermabatch import accounts
 from dermabatch.accounts import Scope, second_factor
 from dermabatch.errors import InvalidRequest, NotFound
 from dermabatch.schema import ApiToken, User
-from webui.access import only_for, person
+from webui.access import person
 from webui.audited import actor_of
 from webui.portal import portal
 from webui.signing_in import begin_stay, confirm_password, leave_stay, origin, rules
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
-only_for(blueprint)
 
 TOKEN_DAYS = (30, 90, 365)
 

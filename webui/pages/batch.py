@@ -20,19 +20,17 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from dermabatch import results
-from dermabatch.accounts import STAFF
 from dermabatch.audit import Action
 from dermabatch.exports import csv_lines
 from dermabatch.ledger import BatchCounts, cancel_batch, counts, retry_batch
 from dermabatch.lifecycle import BatchState, ImageState
 from dermabatch.schema import Batch
-from webui.access import department_session, only_for, person
+from webui.access import department_session, person
 from webui.audited import actor_of, note
 from webui.narrowing import Narrowing
 from webui.portal import portal
 
 blueprint = Blueprint("batch", __name__, url_prefix="/batches/<uuid:batch_id>")
-only_for(blueprint, STAFF)
 
 PAGE_ROWS = 50
 LEFT_OUT_ROWS = 100

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from flask import Blueprint, current_app, redirect, request
 from flask.typing import ResponseReturnValue
 
+from webui.addresses import path_here
 from webui.portal import portal
 from webui.presenting import THEME_COOKIE, THEMES
 from webui.security import limiter, talisman
@@ -17,7 +18,7 @@ blueprint = Blueprint("frame", __name__)
 @blueprint.post("/theme")
 def choose_theme() -> ResponseReturnValue:
     """Keep the theme in a cookie, so that it works without scripts, and go back to where the reader was."""
-    answer = redirect(_path_on_this_site(request.referrer))
+    answer = redirect(_where_they_were())
     chosen = request.form.get("theme")
     if chosen in THEMES:
         answer.set_cookie(
@@ -41,8 +42,6 @@ def health() -> ResponseReturnValue:
     return {"status": "ok"}
 
 
-def _path_on_this_site(referrer: str | None) -> str:
-    parts = urlsplit(referrer or "/")
-    # `//elsewhere` would be another site.
-    path = "/" + parts.path.lstrip("/")
-    return f"{path}?{parts.query}" if parts.query else path
+def _where_they_were() -> str:
+    parts = urlsplit(request.referrer or "/")
+    return path_here(f"{parts.path}?{parts.query}" if parts.query else parts.path)

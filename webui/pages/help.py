@@ -4,10 +4,7 @@ from typing import Final
 
 from flask import Blueprint, abort, render_template
 
-from webui.access import only_for
-
 blueprint = Blueprint("help", __name__, url_prefix="/help")
-only_for(blueprint)
 
 TOPICS: Final = {
     "reading": "Read the result of an image",

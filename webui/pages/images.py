@@ -6,7 +6,6 @@ from flask import Blueprint, Response, abort, render_template, request
 from sqlalchemy.orm import Session
 
 from dermabatch import results
-from dermabatch.accounts import STAFF
 from dermabatch.audit import Action
 from dermabatch.derived import Derived, read_derived
 from dermabatch.errors import ErasedSubject
@@ -16,15 +15,13 @@ from dermabatch.saliency import heat_map as draw_heat_map
 from dermabatch.schema import Image, Pack
 from dermabatch.subjects import data_key
 from dermabatch.taxonomy import CLASSES
-from webui import tickets
-from webui.access import department_session, only_for, person
+from webui import pictures, tickets
+from webui.access import department_session, person
 from webui.audited import note
 from webui.narrowing import Narrowing
 from webui.portal import portal
-from webui.security import PICTURE_POLICY, talisman
 
 blueprint = Blueprint("images", __name__, url_prefix="/images/<uuid:image_id>")
-only_for(blueprint, STAFF)
 
 LONGEST_EDGE = 1600
 """Pixels: sharp on a large screen at double zoom, and small enough for a slow line."""
@@ -64,7 +61,6 @@ def show(image_id: UUID) -> str:
 
 
 @blueprint.get("/picture.jpg")
-@talisman(content_security_policy=PICTURE_POLICY)
 def picture(image_id: UUID) -> Response:
     """The picture, decoded in the sandbox and encoded anew."""
     with department_session() as session:
@@ -75,25 +71,25 @@ def picture(image_id: UUID) -> Response:
         abort(404)  # it was left out and never stored
     sealed = portal().store.get_range(pack.object_key, image.pack_offset, image.pack_length)
     shown = portal().decoders.render(open_sealed(sealed, key, image.id), image.orientation, LONGEST_EDGE)
-    return _bytes(shown, "image/jpeg", f"image-{image_id}.jpg")
+    return _kept_for_a_while(pictures.answer(shown, "image/jpeg", f"image-{image_id}.jpg"))
 
 
 @blueprint.get("/thumbnail.jpg")
-@talisman(content_security_policy=PICTURE_POLICY)
 def thumbnail(image_id: UUID) -> Response:
     """96 pixels, as the worker left it."""
-    return _bytes(_derived(image_id).thumbnail, "image/jpeg", f"thumbnail-{image_id}.jpg")
+    shown = _derived(image_id).thumbnail
+    return _kept_for_a_while(pictures.answer(shown, "image/jpeg", f"thumbnail-{image_id}.jpg"))
 
 
 @blueprint.get("/heat-map.png")
-@talisman(content_security_policy=PICTURE_POLICY)
 def heat_map(image_id: UUID) -> Response:
     """Where the model looked for one class, to lie over the picture."""
     wanted = request.args.get("class")
     if wanted not in CLASSES:
         abort(404)
     grid = _derived(image_id).saliency[..., CLASSES.index(wanted)]
-    return _bytes(draw_heat_map(grid), "image/png", f"heat-map-{image_id}-{wanted}.png")
+    shown = draw_heat_map(grid)
+    return _kept_for_a_while(pictures.answer(shown, "image/png", f"heat-map-{image_id}-{wanted}.png"))
 
 
 def _neighbours(session: Session, image: Image, narrowing: Narrowing) -> Neighbours | None:
@@ -123,9 +119,7 @@ def _derived(image_id: UUID) -> Derived:
     return read_derived(packed, prediction.derived_index, key=key, image_id=image_id)
 
 
-def _bytes(content: bytes, kind: str, name: str) -> Response:
-    answer = Response(content, mimetype=kind)
-    answer.headers["Content-Disposition"] = f'inline; filename="{name}"'
+def _kept_for_a_while(answer: Response) -> Response:
     # A watched page shows the same thumbnails again every few seconds. No shared cache, and not for long.
     answer.headers["Cache-Control"] = "private, max-age=300"
     return answer

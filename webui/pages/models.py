@@ -6,15 +6,13 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dermabatch import model_store
-from dermabatch.accounts import ADMINISTRATOR, STAFF
 from dermabatch.audit import Action
-from webui.access import guard, only_for, person
+from webui.access import person
 from webui.audited import actor_of, note
 from webui.cards import card_of
 from webui.portal import portal
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
-only_for(blueprint, STAFF, ADMINISTRATOR)
 
 
 @blueprint.get("")
@@ -49,12 +47,6 @@ def show(digest: str) -> str:
         serving=serving,
         card=card_of(model, portal().store),
     )
-
-
-@blueprint.before_request
-def only_administrators_change() -> ResponseReturnValue | None:
-    """Everybody may read; what changes anything is for administrators."""
-    return guard(ADMINISTRATOR)() if request.method == "POST" else None
 
 
 @blueprint.post("/<digest>/activate")

@@ -13,27 +13,12 @@ from dermabatch.accounts import second_factor
 from dermabatch.accounts.tables import WebSession
 from dermabatch.errors import NotAllowed
 from dermabatch.schema import User
-from webui.access import guard
 from webui.audited import actor_of
 from webui.people import Person
 from webui.portal import portal
 from webui.signing_in import begin_stay, confirm_password, origin, rules, stay
 
 blueprint = Blueprint("second_factor", __name__, url_prefix="/account/second-factor")
-
-_signed_in_only = guard()
-_FOR_ENROLMENT = ("second_factor.show", "second_factor.prepare", "second_factor.confirm")
-
-
-@blueprint.before_request
-def check_who_asks() -> ResponseReturnValue | None:
-    """Let in who has signed in; to enrol, also who may not sign in without."""
-    found = stay()
-    if found is None or found.complete or request.endpoint not in _FOR_ENROLMENT:
-        return _signed_in_only()
-    with portal().sessions.begin() as session:
-        enrolled = second_factor.is_enrolled(session, found.user_id)
-    return redirect(url_for("sign_in.code", next=request.args.get("next"))) if enrolled else None
 
 
 @blueprint.get("")

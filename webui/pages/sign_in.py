@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 from math import ceil
-from urllib.parse import urlsplit
 
 from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -11,6 +10,7 @@ from dermabatch import accounts
 from dermabatch.accounts import second_factor
 from dermabatch.accounts.tables import WebSession
 from dermabatch.errors import SignInRefused, TooManyGuesses
+from webui.addresses import path_here
 from webui.audited import actor_of
 from webui.portal import portal
 from webui.security import limiter
@@ -113,8 +113,4 @@ def _asked_again(template: str, refusal: SignInRefused | TooManyGuesses, **shown
 
 def _wanted_page() -> str:
     """The path in the query string, if it leads to a page of this portal."""
-    wanted = request.args.get("next", "")
-    parts = urlsplit(wanted)
-    # Browsers read `//elsewhere` and `/\elsewhere` as another site.
-    ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
-    return wanted if ours and not parts.netloc and wanted.isprintable() else "/"
+    return path_here(request.args.get("next", ""))

@@ -10,16 +10,14 @@ from redis import RedisError
 from sqlalchemy.orm import Session
 
 from dermabatch import ledger, model_store
-from dermabatch.accounts import ADMINISTRATOR
 from dermabatch.audit import BacklogWatch
 from dermabatch.errors import ObjectStoreUnavailable
 from dermabatch.lifecycle import ChunkState, Queue
 from dermabatch.schema import Chunk
-from webui.access import department_session, only_for
+from webui.access import department_session
 from webui.portal import portal
 
 blueprint = Blueprint("system", __name__, url_prefix="/system")
-only_for(blueprint, ADMINISTRATOR)
 
 
 @dataclass(frozen=True, slots=True)

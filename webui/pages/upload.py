@@ -1,39 +1,25 @@
 """Handing in a batch."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dermabatch.accounts import STAFF
 from dermabatch.errors import InvalidRequest
 from dermabatch.identifiers import new_id
 from dermabatch.imaging.synthetic import lesion_jpeg
-from dermabatch.intake import Acceptance, IncomingFile, Metadata, accept_upload, parse_metadata
-from dermabatch.lifecycle import Queue
-from webui.access import guard, only_for, person
+from dermabatch.intake import IncomingFile, parse_metadata
+from webui.access import person
 from webui.audited import actor_of
+from webui.handing_in import hand_in
 from webui.portal import portal
 from webui.security import limiter
-from webui.spool import admit_upload
 
 blueprint = Blueprint("upload", __name__)
-only_for(blueprint, STAFF)
 
 SAMPLE_IMAGES = 12
 LONGEST_IDEMPOTENCY_KEY = 200
-
-
-@blueprint.before_app_request
-def let_large_bodies_in() -> ResponseReturnValue | None:
-    """Lift the limits on a request's size for staff alone, before anything has read the body."""
-    if request.endpoint != "upload.create":
-        return None
-    refusal = guard(STAFF)()
-    if refusal is None:
-        admit_upload(portal().settings)
-    return refusal
 
 
 @blueprint.get("/batches/new")
@@ -48,7 +34,13 @@ def create() -> ResponseReturnValue:
     """Take the files in; go to the batch, or tell a script where it is."""
     metadata = request.files.get("metadata")
     given = parse_metadata(metadata.stream) if metadata and metadata.filename else None  # type: ignore[arg-type]
-    acceptance = _accept(_incoming(), given, _idempotency_key())
+    acceptance = hand_in(
+        _incoming(),
+        metadata=given,
+        submitter=person(),
+        actor=actor_of(person()),
+        idempotency_key=_idempotency_key(),
+    )
     address = url_for("batch.show", batch_id=acceptance.batch_id)
     if acceptance.repeated:
         flash(
@@ -66,31 +58,11 @@ def create() -> ResponseReturnValue:
 @limiter.limit("6 per minute")
 def sample() -> ResponseReturnValue:
     """Hand in painted pictures, for a reader who wants to see a batch before there is a real one."""
-    batch_id = _accept(_painted(), None, None).batch_id
+    batch_id = hand_in(_painted(), metadata=None, submitter=person(), actor=actor_of(person())).batch_id
     flash(
         "These pictures were painted by this program. They show no lesion of anybody: their results mean nothing."
     )
     return redirect(url_for("batch.show", batch_id=batch_id), 303)
-
-
-def _accept(
-    files: Iterable[IncomingFile], metadata: Metadata | None, idempotency_key: str | None
-) -> Acceptance:
-    collaborators = portal()
-    return accept_upload(
-        files=files,
-        metadata=metadata,
-        submitter=person(),
-        queue=Queue.INTERACTIVE,
-        idempotency_key=idempotency_key,
-        actor=actor_of(person()),
-        sessions=collaborators.sessions,
-        store=collaborators.store,
-        keyring=collaborators.keyring,
-        wake_up=collaborators.wake_up,
-        settings=collaborators.settings,
-        decoders=collaborators.decoders,
-    )
 
 
 def _idempotency_key() -> str | None:

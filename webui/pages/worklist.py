@@ -4,13 +4,11 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dermabatch import results
-from dermabatch.accounts import STAFF
 from dermabatch.audit import Action
-from webui.access import department_session, guard, person
+from webui.access import department_session, person
 from webui.audited import note
 from webui.narrowing import WANTS_EYES, WORKLIST_DAYS, Narrowing
 from webui.portal import portal
-from webui.signing_in import signed_in_person
 
 blueprint = Blueprint("worklist", __name__)
 PAGE_ROWS = 50
@@ -19,10 +17,7 @@ PAGE_ROWS = 50
 @blueprint.get("/")
 def home() -> ResponseReturnValue:
     """The first page of whoever signs in: work for staff, the trail for those who only administer."""
-    asker = signed_in_person()
-    if asker is not None and asker.is_administrator and not asker.is_staff:
-        return redirect(url_for("audit.search"))
-    return guard(STAFF)() or _worklist()
+    return _worklist() if person().is_staff else redirect(url_for("audit.search"))
 
 
 def _worklist() -> str:

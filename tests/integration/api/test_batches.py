@@ -69,6 +69,8 @@ def test_an_upload_repeated_with_its_key_is_stored_once(nurse):
     assert again.status_code == 202
     assert (first.json["repeated"], again.json["repeated"]) == (False, True)
     assert again.json["batch_id"] == first.json["batch_id"]
+    others = nurse.post("/batches", headers=key, data=upload(("one.jpg", lesion_jpeg(3))))
+    assert_problem(others, 422, "key_used_before")
     assert len(nurse.get("/batches").json["batches"]) == 1
 
 

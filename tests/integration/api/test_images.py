@@ -10,6 +10,7 @@ from dermabatch.schema import Image
 from dermabatch.subjects import KeyRing, find_or_create_subject
 from dermabatch.triage import Triage
 from tests.integration.api.test_access import assert_problem
+from tests.integration.pictures import assert_inert
 from tests.situations import File, store_derived
 
 THUMBNAIL = lesion_jpeg(1, width=96, height=72)
@@ -54,6 +55,11 @@ def test_the_heat_map_shows_the_predicted_class_or_the_one_asked_for(nurse, imag
     assert np.array_equal(opacity(""), opacity("?class=mel"))
     assert opacity("?class=nv").max() == 0
     assert nurse.get(f"/images/{image.id}/heatmap?class=wart").status_code == 422
+
+
+def test_no_picture_can_do_anything_even_if_taken_for_a_page(nurse, image):
+    assert_inert(nurse.get(f"/images/{image.id}/thumbnail"), "image/jpeg")
+    assert_inert(nurse.get(f"/images/{image.id}/heatmap"), "image/png")
 
 
 def test_an_image_without_a_prediction_has_neither(nurse, submit, sessions, hospital):

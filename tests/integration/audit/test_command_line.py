@@ -72,7 +72,7 @@ def test_searching_prints_events_and_where_to_go_on(command, signed_trail):
 
 def test_searching_is_an_event_that_tells_what_was_shown(command, signed_trail):
     command("search", "--object", "7")
-    assert told(signed_trail) == ("audit.search", "success", {"filters": {"object_id": "7"}, "seqs": [7]})
+    assert told(signed_trail) == ("audit.search", "success", {"filters": ["object_id"], "seqs": [7]})
 
 
 def test_the_last_page_goes_nowhere(command, signed_trail):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from dermabatch.errors import Conflict, EmptyBatch, QuotaExceeded
+from dermabatch.errors import Conflict, EmptyBatch, KeyUsedBefore, QuotaExceeded
 from dermabatch.imaging.inspection import inspect
 from dermabatch.lifecycle import BatchState, ChunkState, ImageState, PackState, Queue
 from dermabatch.packs import open_sealed
@@ -144,8 +144,16 @@ def test_an_archive_past_the_quota_leaves_no_work_and_no_batch(intake: Intake):
 
 def test_the_same_key_again_gives_the_first_answer(intake: Intake):
     first = intake.upload([*pictures(2), incoming("a.txt", b"x")], key="monday")
-    again = intake.upload(pictures(5), key="monday")
+    again = intake.upload([incoming("a.txt", b"x"), *pictures(2)], key="monday")
     assert again == replace(first, repeated=True)
+    assert len(intake.batches()) == 1
+
+
+@pytest.mark.parametrize("others", [3, 1], ids=["one more", "one less"])
+def test_the_same_key_with_other_files_is_refused_rather_than_losing_them(intake: Intake, others):
+    intake.upload(pictures(2), key="monday")
+    with pytest.raises(KeyUsedBefore, match="Nothing of them was stored"):
+        intake.upload(pictures(others), key="monday")
     assert len(intake.batches()) == 1
 
 

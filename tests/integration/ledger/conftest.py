@@ -1,4 +1,5 @@
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -32,7 +33,9 @@ class LedgerAtWork:
             session.query(Chunk).filter_by(batch_id=batch_id).update({"queue": queue})
         return batch_id
 
-    def claim(self, *, allow_bulk: bool = True, lease_seconds: float = 60) -> ledger.Claim | None:
+    def claim(
+        self, *, allow_bulk: bool = True, lease_seconds: float = 60, unservable: Sequence[str] = ()
+    ) -> ledger.Claim | None:
         with self.worker.begin() as session:
             return ledger.claim(
                 session,
@@ -40,6 +43,7 @@ class LedgerAtWork:
                 model_digest=self.digest,
                 allow_bulk=allow_bulk,
                 lease_seconds=lease_seconds,
+                unservable=unservable,
             )
 
     def record(self, claim: ledger.Claim, outcomes: list[ledger.Outcome]) -> None:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from dermabatch import ledger
 from dermabatch.lifecycle import ChunkState, Queue
-from dermabatch.schema import Chunk
+from dermabatch.schema import Chunk, Model
 
 
 def test_nothing_waits_nothing_is_claimed(at_work):
@@ -91,3 +91,21 @@ def test_a_chunk_released_without_a_pause_is_claimed_at_once_with_a_higher_numbe
     with at_work.worker.begin() as session:
         ledger.release(session, claim)
     assert at_work.claim().lease_no == claim.lease_no + 1
+
+
+def test_a_chunk_is_claimed_for_the_model_that_it_wants_and_only_by_whom_can_load_it(at_work):
+    wanted = "ef" * 32
+    batch_id = at_work.waiting_batch()
+    with at_work.web.begin(department=at_work.hospital.department) as session:
+        published = {
+            "digest": wanted,
+            "name": "candidate-1",
+            "state": "candidate",
+            "manifest": {},
+            "signature": b"",
+            "published_by": at_work.hospital.installer,
+        }
+        session.execute(sa.insert(Model).values(published))
+        session.execute(sa.update(Chunk).where(Chunk.batch_id == batch_id).values(wanted_model=wanted))
+    assert at_work.claim(unservable=[wanted]) is None
+    assert at_work.claim(unservable=["ab" * 32]).model_digest == wanted

@@ -10,6 +10,8 @@ from dermabatch.derived import Derived
 from dermabatch.imaging.synthetic import lesion_jpeg
 from dermabatch.subjects import KeyRing
 from dermabatch.triage import Triage
+from tests.integration.hostile.crafted import EICAR, MARK, polyglots
+from tests.integration.pictures import assert_holds_nothing_but_pixels, assert_inert
 from tests.situations import File, store_derived
 
 
@@ -58,9 +60,26 @@ def test_a_picture_is_encoded_anew_under_a_made_up_name(nurse, uploaded):
 
 
 def test_a_picture_can_do_nothing_even_if_taken_for_a_page(nurse, uploaded):
-    answer = nurse.get(_source(nurse.get(uploaded), "picture.jpg"))
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; sandbox")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert_inert(nurse.get(_source(nurse.get(uploaded), "picture.jpg")), "image/jpeg")
+
+
+def test_thumbnails_and_heat_maps_can_do_nothing_either(nurse, classified):
+    assert_inert(nurse.get(_source(nurse.get("/"), "thumbnail.jpg")), "image/jpeg")
+    assert_inert(nurse.get(_source(nurse.get(classified[0]), "heat-map.png")), "image/png")
+
+
+def test_nothing_that_was_hidden_in_a_file_reaches_a_browser(nurse):
+    hidden = [polyglot for polyglot in polyglots().values() if polyglot.reason is None]
+    form = {
+        "files": [(io.BytesIO(file.data), f"{place}-secret-{file.name}") for place, file in enumerate(hidden)]
+    }
+    batch = nurse.post("/batches", form, form_on="/batches/new").location
+    links = re.findall(r'href="(/images/[^"?]+)', nurse.get(f"{batch}?state=pending").text)
+    assert len(set(links)) == len(hidden)
+    for link in set(links):
+        shown = nurse.get(_source(nurse.get(link), "picture.jpg"))
+        assert "secret" not in str(shown.headers)
+        assert_holds_nothing_but_pixels(shown.data, MARK, EICAR, b"<script>", b"PK\x03\x04")
 
 
 def test_a_picture_is_only_given_to_whom_its_page_was_shown(nurse, signed_in, uploaded, audited):

@@ -19,9 +19,7 @@ def test_the_right_password_leads_to_the_worklist_and_leaves_one_event(stranger,
     assert len(audited("session.sign_in")) == 1
 
 
-@pytest.mark.parametrize(
-    "typed", [" Nurse@Hospital.Example ", "nurse@hospital.example\u200b", "nurse@\0hospital.example"]
-)
+@pytest.mark.parametrize("typed", [" Nurse@Hospital.Example ", "nurse@hospital.example\u200b"])
 def test_an_address_may_be_typed_in_capitals_and_with_what_cannot_be_seen(stranger, typed):
     assert stranger.sign_in(typed).location == "/"
 

@@ -119,9 +119,16 @@ def test_a_stranger_cannot_make_the_portal_read_a_large_body(stranger):
 
 def test_a_form_that_is_sent_again_leads_to_the_first_batch_and_says_that_nothing_was_stored(nurse, upload):
     first = upload(_files(("1.jpg", lesion_jpeg(1))), key="the same").location
-    again = upload(_files(("2.jpg", lesion_jpeg(2))), key="the same").location
+    again = upload(_files(("1.jpg", lesion_jpeg(1))), key="the same").location
     assert again == first
     assert "nothing new was stored" in nurse.get(again).text
+
+
+def test_a_form_that_is_sent_again_with_other_files_is_refused_and_says_what_to_do(nurse, upload):
+    upload(_files(("1.jpg", lesion_jpeg(1))), key="the same")
+    answer = upload(_files(("2.jpg", lesion_jpeg(2))), key="the same")
+    assert answer.status_code == 422
+    assert "Nothing of them was stored" in answer.text
 
 
 def test_a_key_that_no_form_of_ours_makes_is_refused(upload):

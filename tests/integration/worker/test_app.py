@@ -11,7 +11,7 @@ from dermabatch.embedded.host import wait_until
 
 NOWHERE = {
     "DERMABATCH_DATABASE_URL": "postgresql+psycopg2://dermabatch_worker@127.0.0.1:1/dermabatch",
-    "DERMABATCH_REDIS_URL": "redis://127.0.0.1:1/0",
+    "DERMABATCH_REDIS_URL": "redis://:nobody-listens-there@127.0.0.1:1/0",
     "DERMABATCH_S3_ENDPOINT": "http://127.0.0.1:1",
 }
 

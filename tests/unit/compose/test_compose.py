@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from cli.migrate import MigrationSettings
 from cli.new_secrets import new_secrets
 from dermabatch.database_roles import TRAINER
+from dermabatch.production import RULES
 from dermabatch.settings import RegistrySettings, Settings
 from worker.training_schedule import TrainingSchedule
 
@@ -26,6 +27,7 @@ PROGRAMS = (
     "worker",
     "worker-gpu",
     "scheduler",
+    "nights",
     "training",
     "training-scheduler",
 )
@@ -176,6 +178,14 @@ def test_secrets_are_never_overwritten(secrets):
     before = (secrets / "master_key").read_text(encoding="utf-8")
     assert CliRunner().invoke(new_secrets, [str(secrets)]).exit_code != 0
     assert (secrets / "master_key").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("name", ["webui", "operator", "worker", "scheduler"])
+def test_what_compose_starts_is_a_hospitals_and_may_start(name, as_in_the_container):
+    settings = Settings(_secrets_dir=as_in_the_container(name))
+    assert not settings.trial
+    asking_nobody = ("passwords", "keys", "debugging", "cookies")
+    assert [RULES[rule](settings) for rule in asking_nobody] == [None] * len(asking_nobody)
 
 
 def test_no_password_stands_in_the_file():

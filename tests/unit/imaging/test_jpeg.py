@@ -155,6 +155,20 @@ def test_a_jpeg_with_thousands_of_scans_is_refused() -> None:
     assert reason_for(LESION[:scan] + LESION[scan : scan + 200] * 2000 + LESION[-2:]) == "corrupt"
 
 
+@pytest.mark.parametrize(
+    ("edge", "scans", "reason"), [(7_000, 20, None), (7_000, 21, "corrupt"), (600, 99, None)]
+)
+def test_the_larger_a_picture_the_fewer_scans_it_may_have(edge: int, scans: int, reason: str | None) -> None:
+    scan = LESION.index(b"\xff\xda", jpeg_frame_at(LESION))
+    data = with_frame(
+        LESION[:scan] + LESION[scan : scan + 200] * scans + LESION[-2:], frame_header(edge, edge)
+    )
+    if reason is None:
+        assert inspect_jpeg(data).width == edge
+    else:
+        assert reason_for(data) == reason
+
+
 def test_a_second_picture_header_is_refused() -> None:
     frame = jpeg_frame_at(LESION)
     assert reason_for(LESION[:frame] + LESION[frame : frame + 19] + LESION[frame:]) == "corrupt"

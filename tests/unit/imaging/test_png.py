@@ -1,6 +1,7 @@
 """PNG at intake: what is kept, what is stripped, what is refused."""
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dermabatch.errors import ImageRejected
-from dermabatch.imaging.png import inspect_png
+from dermabatch.imaging.png import check_unpacked_size, inspect_png
 from dermabatch.imaging.synthetic import lesion_image, lesion_png
 from tests.unit.imaging.files import (
     GREY,
     PALETTE,
     PNG_SIGNATURE,
     RGB,
+    RGB_ALPHA,
     Chunk,
     exif,
     png,
@@ -138,3 +140,33 @@ def test_a_png_without_a_picture_is_refused() -> None:
 def test_a_wrong_checksum_is_refused() -> None:
     wrong = png_chunk(*png_header(120, 90))[:-4] + bytes(4)
     assert reason_for(PNG_SIGNATURE + wrong + LESION[33:]) == "corrupt"
+
+
+@pytest.mark.parametrize(
+    ("header", "unpacked"),
+    [
+        ((64, 64, 8, RGB, 0), 64 * (1 + 3 * 64)),
+        ((65, 67, 1, GREY, 0), 67 * (1 + 9)),  # 65 bits fill 9 bytes
+        ((64, 64, 8, RGB_ALPHA, 0), 64 * (1 + 4 * 64)),
+        # Seven passes, each row with a byte before it: 8 by 8 twice, 16 by 8, 16 by 16, 32 by 16, 32 by 32, 64 by 32.
+        ((64, 64, 8, GREY, 1), 2 * 8 * 9 + 8 * 17 + 16 * 17 + 16 * 33 + 32 * 33 + 32 * 65),
+    ],
+    ids=["rgb", "bits", "alpha", "interlaced"],
+)
+def test_data_that_unpack_to_what_the_header_promises_pass_and_one_byte_more_does_not(
+    header: tuple[int, int, int, int, int], unpacked: int
+) -> None:
+    def with_data(count: int) -> bytes:
+        width, height, bits, colour, interlaced = header
+        chunk = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
+        packed = zlib.compress(bytes(count))
+        return png_of((b"IHDR", chunk), (b"IDAT", packed[:5]), (b"IDAT", packed[5:]), (b"IEND", b""))
+
+    check_unpacked_size(with_data(unpacked))
+    with pytest.raises(ImageRejected, match="more than its header promises"):
+        check_unpacked_size(with_data(unpacked + 1))
+
+
+def test_data_that_cannot_be_unpacked_are_refused() -> None:
+    with pytest.raises(ImageRejected, match="cannot be unpacked"):
+        check_unpacked_size(png_of(png_header(120, 90), (b"IDAT", b"no data"), (b"IEND", b"")))

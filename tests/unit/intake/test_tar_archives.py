@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import random
 import tarfile
 from collections.abc import Iterable
 
@@ -112,17 +113,19 @@ def test_gzip_around_something_else_is_damage():
     assert reasons(unpacked(gzip.compress(b"a picture" * 100))) == {"upload.tar": "damaged_archive"}
 
 
-def test_a_bomb_is_stopped_by_what_comes_out_of_it():
-    bomb = gzip.compress(tarred(*(entry(f"{number}.jpg", bytes(MEGABYTE - 1)) for number in range(20))))
+def test_more_bytes_than_an_upload_may_bring_end_it():
+    noise = random.Random(1).randbytes(MEGABYTE - 1)
+    with pytest.raises(QuotaExceeded, match="unpacked"):
+        unpacked(gzip.compress(tarred(*(entry(f"{number}.jpg", noise) for number in range(11)))))
+
+
+@pytest.mark.parametrize("name", ["read.jpg", "/skipped.jpg"])
+def test_a_bomb_is_stopped_by_what_comes_out_of_it_read_or_skipped(name: str):
+    bomb = gzip.compress(tarred(entry("1.jpg", b"one"), entry(name, bytes(20 * MEGABYTE))))
     assert len(bomb) < MEGABYTE / 10
-    with pytest.raises(QuotaExceeded):
-        unpacked(bomb)
-
-
-def test_bytes_that_are_only_skipped_count_as_well():
-    bomb = gzip.compress(tarred(entry("/absolute.jpg", bytes(20 * MEGABYTE))))
-    with pytest.raises(QuotaExceeded):
-        unpacked(bomb)
+    received = unpacked(bomb)
+    assert received[0] == ReceivedFile("1.jpg", b"one")
+    assert reasons(received)["upload.tar"] == "archive_bomb"
 
 
 def test_one_file_that_is_too_large_is_refused_alone():

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import random
 import stat
 import struct
 import zipfile
@@ -130,11 +131,32 @@ def test_an_archive_that_was_cut_off_is_one_refused_file():
     assert reasons(unpacked(data[:-30])) == {"upload.zip": "damaged_archive"}
 
 
-def test_a_bomb_is_stopped_by_what_comes_out_of_it():
-    bomb = zipped(*((f"{number}.jpg", bytes(MEGABYTE)) for number in range(20)))
+def test_more_bytes_than_an_upload_may_bring_end_it():
+    noise = random.Random(1).randbytes(MEGABYTE)
+    with pytest.raises(QuotaExceeded, match="unpacked"):
+        unpacked(zipped(*((f"{number}.jpg", noise) for number in range(11)), method=zipfile.ZIP_STORED))
+
+
+def test_a_bomb_is_stopped_by_what_comes_out_of_it_and_what_came_before_is_kept():
+    bomb = zipped(("first.jpg", b"one"), *((f"{number}.jpg", bytes(MEGABYTE)) for number in range(20)))
     assert len(bomb) < MEGABYTE / 10
-    with pytest.raises(QuotaExceeded):
-        unpacked(bomb)
+    received = unpacked(bomb)
+    assert received[0] == ReceivedFile("first.jpg", b"one")
+    assert reasons(received) == {"upload.zip": "archive_bomb"}
+    assert len(received) < 12
+
+
+def test_the_file_behind_a_bomb_is_taken():
+    budget = Budget(max_files=99, max_bytes=64 * MEGABYTE, max_file_bytes=64 * MEGABYTE)
+    bomb = IncomingFile("a.zip", io.BytesIO(zipped(("a.jpg", bytes(20 * MEGABYTE)))))
+    files = list(unpack([bomb, IncomingFile("b.jpg", io.BytesIO(bytes(20 * MEGABYTE)))], budget))
+    assert [getattr(file, "reason", None) for file in files] == ["archive_bomb", None]
+
+
+def test_a_small_limit_of_files_does_not_limit_how_large_each_may_be():
+    noise = random.Random(1).randbytes(MEGABYTE)
+    data = zipped(("a.jpg", noise), method=zipfile.ZIP_STORED)
+    assert unpacked(data, max_files=1) == [ReceivedFile("a.jpg", noise)]
 
 
 def test_a_bomb_that_declares_small_sizes_is_stopped_too():

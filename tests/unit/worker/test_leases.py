@@ -16,6 +16,7 @@ CLAIM = ledger.Claim(
     queue=Queue.INTERACTIVE,
     isolated=False,
     model_digest="0" * 64,
+    rescoring=False,
     object_key="packs/1",
     pack_sha256="0" * 64,
     images=(),

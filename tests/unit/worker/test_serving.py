@@ -132,3 +132,36 @@ def test_without_an_active_model_there_is_no_service():
 def test_with_only_a_refused_model_there_is_no_service():
     with pytest.raises(ServiceUnavailable, match="cannot be served"):
         digest_served(Registry(broken={"first"}).serving())
+
+
+def test_a_chunk_that_wants_another_model_gets_it_and_the_active_one_serves_on():
+    registry = Registry()
+    serving = registry.serving()
+    digest_served(serving)
+    for _ in range(2):
+        with serving.wanted("candidate") as model:
+            assert model.digest == "candidate"
+    assert digest_served(serving) == "first"
+    with serving.wanted("first") as model:
+        assert model.digest == "first"
+    assert registry.loads == ["first", "candidate"]
+
+
+def test_one_guest_at_a_time_is_kept_and_none_is_closed_in_mid_chunk():
+    serving = Registry().serving()
+    with serving.wanted("candidate") as candidate, serving.wanted("another") as another:
+        assert not candidate.engine.closed
+    assert candidate.engine.closed
+    assert not another.engine.closed
+
+
+@pytest.mark.parametrize("trouble", [ArtifactRefused("changed"), OSError("no space left on device")])
+def test_a_wanted_model_that_does_not_load_is_left_alone_for_a_while(monkeypatch, trouble):
+    registry = Registry(trouble=trouble)
+    serving = registry.serving()
+    with pytest.raises(ServiceUnavailable), serving.wanted("candidate"):
+        pass
+    assert serving.unservable() == ["candidate"]
+    assert registry.refusals == (["candidate"] if isinstance(trouble, ArtifactRefused) else [])
+    monkeypatch.setattr(time, "monotonic", lambda: math.inf)
+    assert serving.unservable() == []
