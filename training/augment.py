@@ -18,7 +18,10 @@ HUE: Final = 0.05  # radians around the grey axis: colour is diagnostic, so it h
 BLUR_SHARE: Final = 0.15
 BLUR_SIGMA: Final = (0.3, 1.2)  # pixels: a slightly missed focus, not a picture that the quality gate refuses
 NOISE_SHARE: Final = 0.2
-NOISE_SPREAD: Final = (1.0, 10.0)  # grey levels of grain: what small sensors bring in dim light, up to what is refused
+NOISE_SPREAD: Final = (
+    1.0,
+    10.0,
+)  # grey levels of grain: what small sensors bring in dim light, up to what is refused
 JPEG_SHARE: Final = 0.2
 JPEG_QUALITY: Final = (40, 95)  # portals and phones compress once more
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
