@@ -18,6 +18,7 @@ from werkzeug.sansio.utils import host_is_trusted
 
 from dermabatch.errors import ConfigurationError, InvalidRequest
 from dermabatch.settings import Settings
+from webui import pictures
 from webui.signing_in import signed_in_person
 
 CONTENT_SECURITY_POLICY = {
@@ -90,6 +91,7 @@ def install(app: Flask, settings: Settings) -> None:
         if request.endpoint != "frame.health" and not host_is_trusted(request.host.lower(), ours):
             raise InvalidRequest("Expected a name of this portal in the header Host. Received: another one.")
 
+    pictures.install(app)
     secure = not settings.insecure_cookies
     talisman.init_app(
         app,
