@@ -24,7 +24,7 @@ from tests.faults.reverse_proxy import NAME, certificate, reverse_proxy
 from tests.faults.slow_connections import SlowConnections
 from tests.live import LiveInstallation, small_lesions
 
-UPLOADS, AT_ONCE, SLOW = 600, 100, 500
+UPLOADS, AT_ONCE, SLOW = 10_000, 100, 500
 DIFFERENT = 50
 LARGE_PAGE = "/static/vendor/swagger-ui/swagger-ui-bundle.js"
 CSRF_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')

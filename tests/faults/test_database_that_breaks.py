@@ -3,6 +3,7 @@
 import contextlib
 import random
 import subprocess
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from uuid import uuid4
@@ -20,7 +21,8 @@ from tests.live import small_lesions
 IMAGES = 8
 UPLOAD = small_lesions(IMAGES, first_seed=90_000)
 
-KILLS, IMAGES_UNDER_LOAD = 8, 50
+UPLOADS_UNDER_LOAD, IMAGES_UNDER_LOAD = 50, 100
+LEAST_KILLS = 5
 UP_SECONDS = (2, 8)
 """For how long PostgreSQL runs until it is killed the next time."""
 
@@ -124,25 +126,32 @@ def test_no_program_starts_on_a_server_that_may_forget_what_it_confirmed(live, f
     assert "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf();" in ended.stderr
 
 
-@pytest.fixture
-def being_killed(live):
-    """PostgreSQL is killed at random times and comes back. Says whether that still goes on."""
+@contextlib.contextmanager
+def killed_at_random(live):
+    """Until the block ends, PostgreSQL is killed at random times and comes back; says how often."""
+    kills, over = Counter(), Event()
 
     def kill():
-        for _ in range(KILLS):
-            Event().wait(random.uniform(*UP_SECONDS))
+        while not over.wait(random.uniform(*UP_SECONDS)):
             live.installation.services.restart("postgres")
+            kills.update(["postgres"])
 
     with ThreadPoolExecutor(1) as threads:
         killing = threads.submit(kill)
-        yield lambda: not killing.done()
+        try:
+            yield kills
+        finally:
+            over.set()
         killing.result()
 
 
-def test_postgresql_killed_at_random_under_load_delays_and_nothing_more(live, being_killed):
-    batches = []
-    while being_killed():
-        batches.append(hand_in_until_accepted(live, first_seed=91_000 + IMAGES_UNDER_LOAD * len(batches)))
+def test_postgresql_killed_at_random_under_load_delays_and_nothing_more(live):
+    with killed_at_random(live) as kills:
+        batches = [
+            hand_in_until_accepted(live, first_seed=91_000 + IMAGES_UNDER_LOAD * number)
+            for number in range(UPLOADS_UNDER_LOAD)
+        ]
+    assert kills.total() >= LEAST_KILLS
     for batch in batches:
         assert live.answered(batch) == IMAGES_UNDER_LOAD
 

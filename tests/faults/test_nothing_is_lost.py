@@ -32,16 +32,18 @@ def test_a_worker_told_to_stop_finishes_what_it_holds_and_lets_nothing_lapse(liv
     live.assert_nothing_lost([batch], images=600)
 
 
-def test_redis_flushed_with_2000_images_queued_delays_and_nothing_more(without_worker):
+def test_redis_flushed_with_5000_images_queued_delays_and_nothing_more(without_worker):
     live = without_worker
-    batches = [live.client.submit(small_lesions(1000, first_seed=seed)) for seed in (10_000, 20_000)]
+    batches = [
+        live.client.submit(small_lesions(1000, first_seed=seed)) for seed in range(10_000, 15_000, 1000)
+    ]
     with Redis.from_url(live.installation.services.redis_url) as redis:
         assert redis.llen(WORK_QUEUE) > 0
         redis.flushall()
     live.installation.start("worker")
     for batch in batches:
         assert live.answered(batch) == 1000
-    live.assert_nothing_lost(batches, images=2000)
+    live.assert_nothing_lost(batches, images=5000)
 
 
 def test_uploads_are_answered_within_two_seconds_while_redis_is_away(live):

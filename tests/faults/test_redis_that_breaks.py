@@ -11,8 +11,8 @@ from redis import Redis
 from dermabatch.queue import WORK_QUEUE
 from tests.live import small_lesions
 
-UPLOADS, IMAGES = 4, 250
-RESTARTS = 10
+UPLOADS, IMAGES = 5, 1000
+RESTARTS = 50
 ANSWER_SECONDS = 2
 CONSUMED_AGAIN_SECONDS = 30
 PAUSE_SECONDS = 8
