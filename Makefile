@@ -19,7 +19,7 @@ help: ## Show this list
 demo: install-demo ## Start the whole system with sample images; IMAGES=DIR takes your own
 	@$(RUN)/dermabatch demo $(if $(IMAGES),--images "$(IMAGES)") $(DEMO_ARGS)
 
-test: install ## Run the suite against real PostgreSQL, Redis and S3 (at most 15 minutes on 2 cores)
+test: install ## Run the suite against real PostgreSQL, Redis and S3 (20 minutes on 2 cores)
 	@$(RUN)/python -m pytest -m "not long" --ignore=tests/faults tests
 
 long: install ## Run what takes longer than `make test` allows

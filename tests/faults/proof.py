@@ -62,7 +62,9 @@ def _assert_the_storage_holds_what_rows_stand_for_and_no_more(live: LiveInstalla
         packs = set(session.scalars(sa.select(Pack.object_key).where(Pack.state == PackState.STORED)))
         derived = set(session.scalars(sa.select(Prediction.derived_key)))
     # A former holder of a chunk removes its object a moment after its late write was counted.
-    assert wait_until(lambda: _keys(live, "derived/") == derived, seconds=10)
+    in_time = wait_until(lambda: _keys(live, "derived/") == derived, seconds=10)
+    stored = _keys(live, "derived/")
+    assert in_time, f"of no prediction: {stored - derived}; missing: {derived - stored}"
     assert _keys(live, "packs/") == packs
 
 

@@ -22,7 +22,7 @@ FILES = 1_500
 @pytest.fixture
 def archive(tmp_path) -> Path:
     """Lesions in folders, and among them a letter and a copy."""
-    lesions = small_lesions(FILES - 2, first_seed=90_000)
+    lesions = small_lesions(FILES - 2, first_seed=700_000)
     for number, lesion in enumerate(lesions):
         path = tmp_path / f"year {number % 7}" / lesion.name
         path.parent.mkdir(exist_ok=True)
