@@ -7,17 +7,7 @@ from dermabatch import accounts
 from dermabatch.accounts import ADMINISTRATOR, STAFF, Scope
 from dermabatch.errors import Conflict, InvalidRequest, NotAllowed
 from dermabatch.schema import ApiToken, User
-from tests.situations import PASSWORD, SALT, TESTS, open_hospital
-
-
-@pytest.fixture
-def sessions(database):
-    return database.sessions("web")
-
-
-@pytest.fixture
-def hospital(sessions):
-    return open_hospital(sessions)
+from tests.situations import PASSWORD, SALT, TESTS
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from tests.situations import (
     TESTS,
     File,
     batch_with_results,
-    open_hospital,
     register_active_model,
     write_artifact,
 )
@@ -52,16 +51,6 @@ def settings(monkeypatch, services, database):
     settings = Settings()
     S3ObjectStore.from_settings(settings).ensure_bucket()
     return settings
-
-
-@pytest.fixture
-def sessions(database):
-    return database.sessions("web")
-
-
-@pytest.fixture
-def hospital(sessions):
-    return open_hospital(sessions)
 
 
 @pytest.fixture

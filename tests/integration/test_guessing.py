@@ -11,22 +11,12 @@ from dermabatch.accounts.guessing import GuessLimit, forget_old_guesses
 from dermabatch.accounts.sessions import Origin
 from dermabatch.accounts.tables import GuessCounter, KnownDevice
 from dermabatch.errors import TooManyGuesses
-from tests.situations import SALT, open_hospital
+from tests.situations import SALT
 
 NURSE = "nurse@hospital.example"
 OUTSIDE = Origin("203.0.113.9")
 WARD = Origin("10.0.0.7")
 LIMIT = GuessLimit(SALT)
-
-
-@pytest.fixture
-def sessions(database):
-    return database.sessions("web")
-
-
-@pytest.fixture
-def hospital(sessions):
-    return open_hospital(sessions)
 
 
 @pytest.fixture

@@ -17,21 +17,11 @@ from dermabatch.lifecycle import ModelState
 from dermabatch.manifest import WEIGHTS
 from dermabatch.schema import Activation, Model
 from dermabatch.shipped import SHIPPED_MODEL
-from tests.situations import gate_result, open_hospital, person, write_artifact
+from tests.situations import gate_result, person, write_artifact
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 SIGNING_KEY = KEY.private_bytes_raw()
 VERIFY_KEY = KEY.public_key().public_bytes_raw()
-
-
-@pytest.fixture
-def sessions(database):
-    return database.sessions("web")
-
-
-@pytest.fixture
-def hospital(sessions):
-    return open_hospital(sessions)
 
 
 @pytest.fixture

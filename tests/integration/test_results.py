@@ -15,7 +15,7 @@ from dermabatch.objects import MemoryObjectStore
 from dermabatch.schema import Image
 from dermabatch.subjects import KeyRing, data_key, find_or_create_subject, seal_text
 from dermabatch.triage import Triage
-from tests.situations import File, batch_with_results, open_hospital, register_active_model
+from tests.situations import File, batch_with_results, register_active_model
 
 FILES = [
     File("not-flagged.jpg", Triage.NOT_FLAGGED, 0.01),
@@ -31,16 +31,6 @@ BY_SUSPICION = [
     *("more-urgent.jpg", "urgent.jpg", "blurred.jpg", "soon-high.jpg", "soon-low.jpg", "not-flagged.jpg"),
     *("report.docx", "waiting.jpg"),
 ]
-
-
-@pytest.fixture
-def sessions(database):
-    return database.sessions("web")
-
-
-@pytest.fixture
-def hospital(sessions):
-    return open_hospital(sessions)
 
 
 @pytest.fixture

@@ -25,11 +25,6 @@ RING = KeyRing(os.urandom(32))
 
 
 @pytest.fixture
-def sessions(database):
-    return database.sessions("web")
-
-
-@pytest.fixture
 def hospital(sessions) -> Hospital:
     return open_hospital(sessions)
 

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from dermabatch.imaging.synthetic import lesion_jpeg
 from dermabatch.triage import Triage
 from tests.integration.api.test_access import assert_problem
 from tests.situations import File
+from webui.turns import COME_BACK_AFTER, Turns
 
 FILES = [
     File("soon.jpg", Triage.SOON, 0.3),
@@ -72,6 +74,18 @@ def test_an_upload_repeated_with_its_key_is_stored_once(nurse):
     others = nurse.post("/batches", headers=key, data=upload(("one.jpg", lesion_jpeg(3))))
     assert_problem(others, 422, "key_used_before")
     assert len(nurse.get("/batches").json["batches"]) == 1
+
+
+def test_an_upload_too_many_is_told_when_to_come_back_and_leaves_nothing(nurse, app):
+    collaborators = app.extensions["dermabatch"]
+    turns = Turns(at_once=1, waiting=0)
+    replace(collaborators, upload_turns=turns).install(app)
+    with turns.take():
+        crowded = nurse.post("/batches", data=two_pictures())
+    assert_problem(crowded, 429, "crowded")
+    assert int(crowded.headers["Retry-After"]) == COME_BACK_AFTER.total_seconds()
+    assert nurse.get("/batches").json["batches"] == []
+    assert nurse.post("/batches", data=two_pictures()).status_code == 202
 
 
 @pytest.mark.parametrize(
